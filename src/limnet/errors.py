@@ -1,0 +1,50 @@
+"""Everything limnet raises on purpose.
+
+```
+LimNetError
+├── VolumeError      a file cannot be read as a volume
+├── GeometryError    grids do not match, an affine is missing or singular
+├── PromptError      a click, box or scribble that cannot be used
+├── ConfigError      a setting that is unknown or out of range
+├── WeightsError     networks missing, damaged or of another version
+├── CaseError        an evaluation or training case that cannot be used
+└── OutputError      a result cannot be written
+```
+Each message is one line: what was found, what was expected, what to do.
+"""
+
+
+class LimNetError(Exception):
+    """Base of all errors of limnet; catch this one to catch them all."""
+
+
+class VolumeError(LimNetError):
+    """A file cannot be read as a volume."""
+
+
+class GeometryError(LimNetError):
+    """Two grids do not match, or an affine is missing or singular."""
+
+
+class PromptError(LimNetError):
+    """A prompt that cannot be used on this volume."""
+
+
+class ConfigError(LimNetError):
+    """A setting that is unknown or out of range."""
+
+
+class WeightsError(LimNetError):
+    """Networks that are missing, damaged or of another version."""
+
+
+class CaseError(LimNetError):
+    """A case (volume and truth) that cannot be used for training or evaluation."""
+
+
+class OutputError(LimNetError):
+    """A result cannot be written."""
+
+
+class LimNetWarning(UserWarning):
+    """Something was repaired or assumed; the message says what."""

@@ -1,0 +1,136 @@
+"""Hint features: what a click or a neighbour's mask suggests about the pixels of a slice.
+
+Three maps in [0, 1] beside the raw clicks (DeepIGeoS, arXiv:1707.00652; MIDeepSeg, arXiv:2104.12166):
+likeness in intensity, and geodesic nearness to the object's and to the background's seeds. They are
+computed at half the view's size. Everything here takes batches: B, C channels (1 grey, 3 colour), H, W.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Maps = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+CLICK_RADIUS = 1 / 40  # of the view's side
+EDGE_COST = 4.0  # geodesic cost of crossing the whole range of intensities
+SIDE_COST = 2.0  # geodesic cost of crossing the whole view over an even region
+GEODESIC_ROUNDS = 3  # of the four directions each
+LIKENESS_SPREAD = 0.08  # intensity difference at which likeness falls to exp(-1/2)
+NUM_BINS = 32  # of the histograms inside and outside a mask
+CORE_BOX = 5  # half-size pixels; averaging box by which a mask's core is found
+RING_BOX = 9  # half-size pixels; a pixel this far around a mask may still be object
+
+
+def halve(images: NDArray[np.float32]) -> Maps:
+    """Mean of 2 x 2 pixels: (..., H, W) -> (..., H/2, W/2); H and W must be even."""
+    rows = images[..., ::2, :] + images[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) * np.float32(0.25)
+
+
+def double(maps: Maps) -> Maps:
+    """Each pixel repeated 2 x 2: (..., H, W) -> (..., 2H, 2W)."""
+    return maps.repeat(2, axis=-2).repeat(2, axis=-1)
+
+
+def click_maps(pixels: list[tuple[float, float]], size: int) -> Maps:
+    """Disks of radius size/40 around `pixels` (row, column) of a view of size x size -> (size, size)."""
+    maps = np.zeros((size, size), np.float32)
+    grid = np.arange(size, dtype=np.float32)
+    for row, column in pixels:
+        distance = (grid[:, None] - row) ** 2 + (grid[None, :] - column) ** 2
+        maps[distance <= (size * CLICK_RADIUS) ** 2] = 1
+    return maps
+
+
+def geodesic_nearness(image: Maps, seeds: Mask) -> Maps:
+    """exp(-geodesic distance) to the seeds: (B, C, H, W), (B, H, W) -> (B, H, W); 0 without seeds.
+
+    A step costs SIDE_COST over the side plus EDGE_COST times the change of intensity. A pass over all
+    rows at once is `minimum.accumulate(d - C) + C` with C the running cost along the row.
+    """
+    step = np.float32(SIDE_COST / image.shape[-1])
+    far = np.float32(30)  # exp(-30) is zero for every purpose here
+    distance = np.where(seeds, np.float32(0), far)  # (B, H, W)
+    running = []
+    for axis in (-1, -2):
+        change = np.sqrt(np.square(np.diff(image, axis=axis)).mean(1))  # (B, H, W-1) or (B, H-1, W)
+        start = np.zeros_like(np.take(distance, [0], axis))
+        running.append(np.concatenate([start, np.cumsum(change * EDGE_COST + step, axis)], axis))
+    for _ in range(GEODESIC_ROUNDS):
+        for axis, cost in zip((-1, -2), running, strict=True):
+            distance = np.minimum.accumulate(distance - cost, axis) + cost
+            flipped = np.flip(distance + cost, axis)
+            distance = np.flip(np.minimum.accumulate(flipped, axis), axis) - cost
+    return np.exp(-np.minimum(distance, far)) * seeds.any((1, 2))[:, None, None]
+
+
+def click_likeness(image: Maps, positive: Mask) -> Maps:
+    """Likeness to the intensities at positive seeds, the closest counts: (B, C, H, W) -> (B, H, W)."""
+    smooth = ndimage.uniform_filter(image, size=(1, 1, 3, 3))
+    likeness = np.zeros(positive.shape, np.float32)
+    for one, pixels, values, target in zip(image, positive, smooth, likeness, strict=True):
+        for reference in values[:, pixels].T[-8:]:  # (C,) of at most eight seeds: time stays bounded
+            distance = np.square(one - reference[:, None, None]).mean(0)
+            np.maximum(target, np.exp(distance / (-2 * LIKENESS_SPREAD**2)), out=target)
+    return likeness
+
+
+def click_hints(image: Maps, positive: Mask, negative: Mask) -> Maps:
+    """Hints of the interaction network: image (B, C, H, W), click centres (B, H, W) -> (B, 3, H, W)."""
+    small = halve(image)
+    seeds = [_halve_seeds(positive), _halve_seeds(negative)]
+    maps = [click_likeness(small, seeds[0]), *(geodesic_nearness(small, seed) for seed in seeds)]
+    return double(np.stack(maps, axis=1))
+
+
+def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
+    """P(object | intensity) from histograms inside and around the neighbour's mask.
+
+    (B, C, H, W) twice and (B, H, W) -> (B, H, W). Channels are taken as independent.
+    """
+    around = ndimage.maximum_filter(mask, size=(1, 2 * RING_BOX + 1, 2 * RING_BOX + 1)) & ~mask
+    batch, channels = image.shape[:2]
+    odds = np.zeros(mask.shape, np.float32)
+    for channel in range(channels):
+        bins = np.minimum(neighbour[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
+        bins += NUM_BINS * np.arange(batch)[:, None, None]
+        here = np.minimum(image[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
+        here += NUM_BINS * np.arange(batch)[:, None, None]
+        odds += (_log_histogram(bins, mask, batch) - _log_histogram(bins, around, batch))[here]
+    return (1 / (1 + np.exp(-np.clip(odds, -8, 8)))).astype(np.float32)
+
+
+def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
+    """Hints of the memory model: what the neighbour's mask (B, H, W) suggests here -> (B, 3, H, W).
+
+    Seeds of the object are the mask's core, seeds of the background lie beyond a ring around it, as
+    the boundary moves between slices.
+    """
+    small, beside = halve(image), halve(neighbour)
+    inside = halve(mask) > 0.5
+    blurred = ndimage.uniform_filter(inside.astype(np.float32), size=(1, CORE_BOX, CORE_BOX))
+    core = inside & (blurred >= 0.9 * blurred.max((1, 2), keepdims=True))
+    beyond = ~ndimage.maximum_filter(inside, size=(1, RING_BOX, RING_BOX))
+    maps = [
+        mask_likeness(small, beside, inside),
+        geodesic_nearness(small, core),
+        geodesic_nearness(small, beyond),
+    ]
+    return double(np.stack(maps, axis=1))
+
+
+def _halve_seeds(seeds: Mask) -> Mask:
+    """A half-size pixel is a seed when one of its four pixels is."""
+    rows = seeds[..., ::2, :] | seeds[..., 1::2, :]
+    return rows[..., ::2] | rows[..., 1::2]
+
+
+def _log_histogram(bins: NDArray[np.int64], mask: Mask, batch: int) -> Maps:
+    """Log of the smoothed share of each bin inside the mask, (B * NUM_BINS,)."""
+    counts = np.bincount(bins[mask], minlength=batch * NUM_BINS).reshape(batch, NUM_BINS)
+    smooth = ndimage.uniform_filter1d(counts.astype(np.float32), 3, axis=1, mode="constant")
+    shares = (smooth + 0.5) / (smooth.sum(1, keepdims=True) + 0.5 * NUM_BINS)
+    return np.log(shares).ravel()

@@ -1,0 +1,27 @@
+"""Stage 1, the interaction network: one slice and its prompts -> prompt-mask logits (paper: 2D Interaction Module)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from limnet.networks.backbone import Backbone
+from limnet.networks.decoder import Decoder, normalise, stack
+
+IMAGE_CHANNELS = 3
+HINT_CHANNELS = 3  # similarity to the clicked intensity, geodesic nearness to positive, to negative hints
+INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS  # image, previous mask, click maps, hints
+
+
+class InteractionNetwork(nn.Module):
+    """Lite0 over slice, previous mask, click maps and hint features, all at full size from the first layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = Backbone(INTERACTION_CHANNELS)
+        self.decoder = Decoder(INTERACTION_CHANNELS)
+
+    def forward(self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor) -> Tensor:
+        """Image (B, 3, H, W) and maps (B, 1 | 2 | 3, H, W), all in [0, 1] -> logits (B, 1, H, W)."""
+        x = stack(normalise(image), previous, clicks, hints)  # (B, 9, H, W)
+        logits: Tensor = self.decoder(self.backbone(x), x)
+        return logits

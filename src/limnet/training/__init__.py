@@ -1,0 +1,1 @@
+"""How the networks are trained: cases, clips, losses, steps and one loop. Needs the extra `train`."""

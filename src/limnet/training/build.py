@@ -1,0 +1,104 @@
+"""Networks from recipes: made, started from other weights, and joined with the step that trains them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from limnet.config import from_table
+from limnet.errors import ConfigError, WeightsError
+from limnet.networks.backbone import imagenet_tensors
+from limnet.networks.fusion import FusionNetwork
+from limnet.networks.interaction import InteractionNetwork
+from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
+from limnet.training.checkpoint import load_checkpoint
+from limnet.training.interaction import InteractionStep
+from limnet.training.memory import MemoryStep
+from limnet.training.recipe import Recipe
+
+IMAGENET = "imagenet"
+
+
+class Step(Protocol):
+    """What the loop needs of a network's training."""
+
+    def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Loss of a batch (B, S, 3, H, W), (B, S, H, W) and figures to log; progress in [0, 1]."""
+        ...
+
+    def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
+        """Figures on a batch of held-out clips."""
+        ...
+
+
+def build_network(kind: str, memory: MemoryNetworkConfig) -> nn.Module:
+    """A fresh network of one kind."""
+    if kind == "interaction":
+        return InteractionNetwork()
+    return MemoryNetwork(memory) if kind == "memory" else FusionNetwork()
+
+
+def load_network(folder: Path) -> tuple[str, nn.Module]:
+    """The network in a checkpoint folder and its kind."""
+    tensors, state = load_checkpoint(folder)
+    kind, sizes = state["network"], from_table(MemoryNetworkConfig, state["memory"], str(folder))
+    network = build_network(kind, sizes)
+    try:
+        network.load_state_dict(network_tensors(tensors))
+    except RuntimeError as error:
+        raise WeightsError(f"{folder}: weights do not fit the {kind} network: {error}") from None
+    return kind, network
+
+
+def network_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The network's own tensors of a checkpoint, without the optimiser's."""
+    return {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")}
+
+
+def build(recipe: Recipe, folder: Path) -> tuple[nn.Module, Step]:
+    """The network of a recipe, started as it says, and its training step.
+
+    `folder` is where relative paths of `recipe.start` begin.
+    """
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.network, recipe.memory)
+    clicker: InteractionNetwork | None = None
+    for source in recipe.start:
+        if source == IMAGENET:
+            _start_from_imagenet(network)
+            continue
+        kind, other = load_network(folder / source)
+        if kind == recipe.network:
+            network.load_state_dict(other.state_dict())
+        elif isinstance(other, InteractionNetwork) and isinstance(network, MemoryNetwork):
+            network.carry.start_from(other)
+            clicker = other
+        else:
+            raise ConfigError(f"start: {source!r} holds a {kind} network; {recipe.network} cannot start from it")
+    return network, _step(network, recipe, clicker)
+
+
+def network_state(recipe: Recipe) -> dict[str, Any]:
+    """What a checkpoint must know to build its network again."""
+    return {"network": recipe.network, "memory": asdict(recipe.memory)}
+
+
+def _start_from_imagenet(network: nn.Module) -> None:
+    tensors = imagenet_tensors()
+    if isinstance(network, InteractionNetwork):
+        network.backbone.start_from(tensors)
+    elif isinstance(network, MemoryNetwork):
+        network.query.backbone.start_from(tensors)
+        network.carry.backbone.start_from(tensors)
+
+
+def _step(network: nn.Module, recipe: Recipe, clicker: InteractionNetwork | None) -> Step:
+    if isinstance(network, InteractionNetwork):
+        return InteractionStep(network, recipe.clicks, recipe.seed)
+    if isinstance(network, MemoryNetwork):
+        return MemoryStep(network, recipe.rollout, recipe.seed, clicker)
+    raise ConfigError("the fusion network is trained on pairs of rounds; see recipes/fusion.toml")

@@ -1,0 +1,210 @@
+"""The one training loop: a wall-clock budget, resumable, validated on held-out patients."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limnet.training.build import Step, build, network_state, network_tensors
+from limnet.training.cases import TrainingCase
+from limnet.training.checkpoint import load_checkpoint, save_checkpoint
+from limnet.training.recipe import Recipe
+from limnet.training.stream import ClipStream, is_held_out, loader
+
+VALIDATION_SEED = 20_000
+LOG_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; figures are means since the last report, or of a validation."""
+
+    step: int
+    minutes: float  # of this and earlier runs of the checkpoint
+    share: float  # of the budget, in [0, 1]
+    figures: dict[str, float]
+    validation: bool = False
+
+
+def fit(
+    recipe: Recipe,
+    cases: Sequence[TrainingCase],
+    folder: Path,
+    minutes: float,
+    resume: bool = False,
+    start_folder: Path = Path(),
+    workers: int = 1,
+) -> Iterator[Progress]:
+    """Train for `minutes` and keep the checkpoint, a CSV of figures and its plot in `folder`.
+
+    Yields a Progress every few seconds and after each validation. With `resume` the run goes on from
+    the checkpoint in `folder`: step, optimiser and schedule continue.
+    """
+    network, step = build(recipe, start_folder)
+    optimiser = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    done, spent = _restore(folder, network, optimiser) if resume else (0, 0.0)
+    network.train().to(memory_format=torch.channels_last)
+    trained = [case for case in cases if not is_held_out(case, recipe.data)]
+    batches = iter(loader(ClipStream(recipe, trained, recipe.seed + done + 1), workers))
+    held_out = _validation_batches(recipe, [case for case in cases if is_held_out(case, recipe.data)])
+    log = Log(folder, append=resume)
+    began = time.monotonic() - spent * 60
+    budget, meter, validated = spent + minutes, Meter(), spent
+    while True:
+        waiting = time.monotonic()
+        image, truth = next(batches)
+        share = min(1.0, (waiting - began) / 60 / budget)
+        rate = learning_rate(recipe, done, share)
+        figures = {"data_wait": time.monotonic() - waiting, "learning_rate": rate}
+        figures |= _update(network, optimiser, step, image, truth, recipe.clip_norm, rate, share)
+        meter.add(figures)
+        done += 1
+        now = (time.monotonic() - began) / 60
+        if meter.seconds > LOG_SECONDS:
+            yield log.write(Progress(done, now, share, meter.take()))
+        over = now >= budget
+        if over or now - validated >= recipe.validate_minutes:
+            validated = now
+            yield log.write(Progress(done, now, share, _validate(step, held_out), validation=True))
+            _save(folder, recipe, network, optimiser, done, now)
+        if over:
+            log.plot()
+            return
+
+
+def learning_rate(recipe: Recipe, step: int, share: float) -> float:
+    """Linear warm-up over the first steps, then a cosine over the budget down to 1 % of the peak."""
+    cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
+    return recipe.learning_rate * cosine * min(1.0, (step + 1) / recipe.warmup_steps)
+
+
+class Meter:
+    """Means of figures since they were last taken."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self._since = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the figures were last taken."""
+        return time.monotonic() - self._since
+
+    def add(self, figures: dict[str, float]) -> None:
+        """Count one step."""
+        self._count += 1
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def take(self) -> dict[str, float]:
+        """The means, and steps per second; starts anew."""
+        means = {name: total / self._count for name, total in self._sums.items()}
+        means["steps_per_second"] = self._count / self.seconds
+        self.__init__()  # type: ignore[misc]  # a fresh meter
+        return means
+
+
+class Log:
+    """Figures of a run as rows of a CSV (step, minutes, name, value), and their plot."""
+
+    def __init__(self, folder: Path, append: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "figures.csv"
+        if not (append and self.path.exists()):
+            self.path.write_text("step,minutes,name,value\n")
+
+    def write(self, progress: Progress) -> Progress:
+        """Append all figures of a report, and hand it on."""
+        prefix = "validation_" if progress.validation else ""
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            for name, value in progress.figures.items():
+                writer.writerow((progress.step, f"{progress.minutes:.2f}", prefix + name, f"{value:.5f}"))
+        return progress
+
+    def plot(self) -> None:
+        """Draw every figure over time into figures.png beside the CSV."""
+        from matplotlib.figure import Figure
+
+        series: dict[str, list[tuple[float, float]]] = {}
+        with self.path.open() as file:
+            for row in csv.DictReader(file):
+                series.setdefault(row["name"], []).append((float(row["minutes"]), float(row["value"])))
+        columns = 4
+        rows = -(-len(series) // columns)
+        figure = Figure(figsize=(4 * columns, 2.6 * rows), layout="constrained")
+        for index, (name, points) in enumerate(series.items(), start=1):
+            axes = figure.add_subplot(rows, columns, index, title=name, xlabel="minutes")
+            axes.plot(*zip(*points, strict=True), linewidth=1)
+        figure.savefig(self.path.with_suffix(".png"), dpi=80)
+
+
+def _update(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    step: Step,
+    image: Tensor,
+    truth: Tensor,
+    clip_norm: float,
+    rate: float,
+    share: float,
+) -> dict[str, float]:
+    """One optimiser step; a batch whose gradient is not finite is skipped and counted."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    loss, figures = step.loss(image, truth, share)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    finite = bool(torch.isfinite(norm))
+    if finite:
+        optimiser.step()
+    return {"loss": float(loss.detach()), **figures, "skipped": float(not finite)}
+
+
+def _validation_batches(recipe: Recipe, cases: Sequence[TrainingCase]) -> list[tuple[Tensor, Tensor]]:
+    """A fixed set of clips of held-out patients (random shapes where there are none)."""
+    data = replace(recipe.data, shapes=0.0) if cases else replace(recipe.data, bank=8)
+    fixed = replace(recipe, data=data, batch=min(16, recipe.validation_clips))
+    stream = iter(ClipStream(fixed, cases, VALIDATION_SEED))
+    return [next(stream) for _ in range(-(-recipe.validation_clips // fixed.batch))]
+
+
+def _validate(step: Step, batches: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Means over the validation batches."""
+    meter = Meter()
+    for image, truth in batches:
+        meter.add(step.validate(image, truth))
+    figures = meter.take()
+    del figures["steps_per_second"]
+    return figures
+
+
+def _save(
+    folder: Path, recipe: Recipe, network: nn.Module, optimiser: torch.optim.Optimizer, step: int, minutes: float
+) -> None:
+    tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for key, tensor in optimiser.state.get(parameter, {}).items():
+            tensors[f"optimiser.{key}.{name}"] = tensor
+    state: dict[str, Any] = {**network_state(recipe), "step": step, "minutes": minutes}
+    save_checkpoint(folder, tensors, state)
+
+
+def _restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    """Load network and optimiser; the step and the minutes spent so far."""
+    tensors, state = load_checkpoint(folder)
+    network.load_state_dict(network_tensors(tensors))
+    for name, parameter in network.named_parameters():
+        kept = {key: tensors.get(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+        optimiser.state[parameter] = {key: tensor for key, tensor in kept.items() if tensor is not None}
+    return int(state["step"]), float(state["minutes"])

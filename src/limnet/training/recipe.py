@@ -1,0 +1,81 @@
+"""The recipe: frozen settings of one training run, read from TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from limnet.config import from_table, read_toml
+from limnet.errors import ConfigError
+from limnet.networks.memory import MemoryNetworkConfig
+from limnet.training.clips import ClipConfig
+from limnet.training.shapes import ShapeConfig
+
+NETWORKS = ("interaction", "memory", "fusion")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What clips are made of. Weights say how often a set is drawn, whatever its number of cases."""
+
+    shapes: float = 1.0  # weight of random-shape volumes
+    weights: dict[str, float] = field(default_factory=dict)  # by set name
+    default_weight: float = 1.0  # of a set that `weights` does not name
+    exclude: tuple[str, ...] = ()  # regular expressions of case names never trained on
+    split_components: tuple[str, ...] = ()  # sets whose every component is an object of its own
+    bank: int = 160  # random-shape volumes kept; the oldest are replaced while training
+    validate_every: int = 12  # one patient in so many is held out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClicksConfig:
+    """Iterative clicks of the interaction network."""
+
+    max_rounds: int = 4  # clicks before the one that is learned from
+    refine: float = 0.15  # share of samples that start from an existing, imperfect mask
+    central: float = 0.5  # share of clicks in the middle of the error, others anywhere in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig:
+    """How the memory model rolls out over a clip."""
+
+    teacher_start: float = 1.0  # share of true neighbour masks at first ...
+    teacher_end: float = 0.1  # ... and once it has faded
+    teacher_fade: float = 0.4  # progress of the run at which it has faded
+    perturbed: float = 0.3  # share of first masks that are perturbed truth
+    predicted: float = 0.3  # share of first masks that the interaction network made of one click
+    far_anchor: float = 0.25  # share of batches in which the clip's far end is an anchor too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One training run of one network."""
+
+    network: str  # interaction, memory or fusion
+    start: tuple[str, ...] = ()  # "imagenet" and/or paths of weights to start from, relative to the recipe
+    seed: int = 0
+    batch: int = 16
+    learning_rate: float = 1e-3  # peak; falls as a cosine to 1 % at the end of the budget
+    weight_decay: float = 0.01
+    warmup_steps: int = 200
+    clip_norm: float = 3.0  # gradients are scaled down to this norm
+    validate_minutes: float = 5.0  # between two validations
+    validation_clips: int = 96
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    shapes: ShapeConfig = field(default_factory=ShapeConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    clicks: ClicksConfig = field(default_factory=ClicksConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    memory: MemoryNetworkConfig = field(default_factory=MemoryNetworkConfig)
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        if self.batch < 2:
+            raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe; an unknown key, a wrong type or a missing file is a ConfigError naming the place."""
+    return from_table(Recipe, read_toml(path), str(path))

@@ -1,0 +1,123 @@
+"""An endless stream of clips from all sources, made in a process beside the training."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from limnet.training.cases import TrainingCase, case_of
+from limnet.training.clips import Clip, ClipConfig, sample_clip
+from limnet.training.recipe import DataConfig, Recipe
+from limnet.training.shapes import ShapeFactory
+
+SHAPES = "random shapes"
+MAX_TRIES = 200  # draws of one clip before giving up on the data
+SUFFIX = re.compile(r"_(ph\d+|t\d+|frame\d+|CT|PET|MR\w*|T1\w*|T2\w*|FLAIR)$", re.IGNORECASE)
+
+
+def patient(name: str) -> str:
+    """The patient a case belongs to: its name without time point, phase and modality.
+
+    >>> patient("SC-HF-I-01_ph07"), patient("STS_001_CT"), patient("hippocampus_001")
+    ('SC-HF-I-01', 'STS_001', 'hippocampus_001')
+    """
+    return SUFFIX.sub("", name)
+
+
+def is_held_out(case: TrainingCase, data: DataConfig) -> bool:
+    """Whether a case serves validation; patients stay on one side."""
+    return zlib.crc32(patient(case.name).encode()) % data.validate_every == 0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Cases by set, and how often each set is drawn."""
+
+    cases: dict[str, list[TrainingCase]]
+    weights: dict[str, float]
+
+    @classmethod
+    def of(cls, cases: Sequence[TrainingCase], data: DataConfig) -> Mixture:
+        """Group cases by set and look up the weights."""
+        groups: dict[str, list[TrainingCase]] = {}
+        for case in cases:
+            groups.setdefault(case.group, []).append(case)
+        weights = {group: data.weights.get(group, data.default_weight) for group in groups}
+        return cls(groups, weights)
+
+    def draw(self, config: ClipConfig, rng: np.random.Generator) -> Clip:
+        """One clip: first a set by weight, then a case, then an object."""
+        names = list(self.cases)
+        shares = np.array([self.weights[name] for name in names])
+        for _ in range(MAX_TRIES):
+            group = self.cases[names[rng.choice(len(names), p=shares / shares.sum())]]
+            clip = sample_clip(group[rng.integers(len(group))], config, rng)
+            if clip is not None:
+                return clip
+        raise RuntimeError(f"no visible object in {MAX_TRIES} draws from {names}")
+
+
+class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches (B, S, 3, H, W) and truth (B, S, H, W), without end."""
+
+    def __init__(self, recipe: Recipe, cases: Sequence[TrainingCase], seed: int) -> None:
+        self.recipe = recipe
+        self.cases = cases
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        number = worker.id if worker else 0
+        torch.set_num_threads(1)
+        rng = np.random.default_rng((self.seed, number))
+        factory = ShapeFactory(self.recipe.shapes, seed=self.seed * 1000 + number)
+        mixture = Mixture.of(self.cases, self.recipe.data)
+        bank: list[TrainingCase] = []
+        if self.recipe.data.shapes > 0:
+            mixture.cases[SHAPES] = bank
+            mixture.weights[SHAPES] = self.recipe.data.shapes
+        for step in range(1 << 62):
+            self._refresh(bank, factory, rng, step)
+            clips = [mixture.draw(self.recipe.clip, rng) for _ in range(self.recipe.batch)]
+            yield stack_clips(clips)
+
+    def _refresh(
+        self, bank: list[TrainingCase], factory: ShapeFactory, rng: np.random.Generator, step: int
+    ) -> None:
+        """Fill the bank with a few volumes at once, then one every few steps, then replace one every few steps."""
+        data = self.recipe.data
+        if data.shapes <= 0:
+            return
+        while len(bank) < min(8, data.bank):
+            bank.append(shape_case(factory, rng))
+        if len(bank) < data.bank and step % 4 == 0:
+            bank.append(shape_case(factory, rng))
+        elif step % 20 == 0:
+            bank[rng.integers(len(bank))] = shape_case(factory, rng)
+
+
+def shape_case(factory: ShapeFactory, rng: np.random.Generator) -> TrainingCase:
+    """A random-shape volume as a case: (size, size, depth) with thin or thick slices."""
+    labels = factory.labels().numpy().transpose(1, 2, 0)
+    thickness = float(rng.choice([1.0, 1.0, 1.0, 1.4, 2.0]))
+    keep = int(rng.choice([1, 1, 2, 4]))
+    return case_of("shapes", SHAPES, None, labels[..., ::keep], (1.0, 1.0, keep * thickness))
+
+
+def stack_clips(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
+    """Clips -> image (B, S, 3, H, W), truth (B, S, H, W), float32."""
+    images = torch.from_numpy(np.stack([clip.image for clip in clips]))
+    return images, torch.from_numpy(np.stack([clip.truth for clip in clips]))
+
+
+def loader(stream: ClipStream, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Batches made by `workers` processes ahead of time; 0 makes them in this process."""
+    ahead = 6 if workers else None
+    return DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=ahead)

@@ -1,0 +1,333 @@
+"""The evaluation loop and its tables, with a session that is simple enough to know every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from limnet.errors import OutputError, PromptError, WeightsError
+from limnet.evaluation import (
+    CaseDone,
+    CaseFailure,
+    EvaluationSettings,
+    PanelRecipe,
+    Report,
+    RoundRow,
+    SetRecipe,
+    Skipped,
+    evaluate,
+    evaluate_panel,
+    find_set,
+)
+from limnet.prompt import Voxel
+from limnet.volume import Volume, write_mask
+
+
+class FillSession:
+    """Marks the whole bright component that is clicked: one click per component makes the mask perfect."""
+
+    axis = 2
+
+    def __init__(self, volume: Volume) -> None:
+        self._components, _ = ndimage.label(volume.array > 50)
+        self._pending: list[tuple[Voxel, bool]] = []
+        self.mask: NDArray[Any] = np.zeros(volume.shape, np.uint8)
+
+    def click(self, index: Voxel, *, positive: bool = True) -> None:
+        self._pending.append((index, positive))
+
+    def propagate(self) -> None:
+        for index, positive in self._pending:
+            self.mask = self.mask.copy()
+            self.mask[self._components == self._components[index]] = positive
+        self._pending = []
+
+
+class StubbornSession(FillSession):
+    """Shows the masks it was given, one per round, whatever is clicked."""
+
+    def __init__(self, volume: Volume, masks: list[NDArray[np.bool_]]) -> None:
+        super().__init__(volume)
+        self._masks = iter(masks)
+
+    def propagate(self) -> None:
+        self.mask = next(self._masks)
+
+
+def two_blocks() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
+    """Object 1 is two bright blocks of 27 voxels, object 2 another block."""
+    labels = np.zeros((12, 12, 6), np.uint8)
+    labels[1:4, 1:4, 1:4] = 1
+    labels[7:10, 1:4, 1:4] = 1
+    labels[1:4, 7:10, 1:4] = 2
+    return np.where(labels, 100, 10).astype(np.int16), labels
+
+
+def write(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_mask(path, array, like=Volume(array, np.eye(4)))
+
+
+def write_case(root: Path, name: str, set_name: str = "blocks") -> None:
+    image, labels = two_blocks()
+    write(root / set_name / "images" / f"{name}.nii.gz", image)
+    write(root / set_name / "labels" / f"{name}.nii.gz", labels)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write_case(tmp_path / "data", "a")
+    write_case(tmp_path / "data", "b")
+    return tmp_path / "data"
+
+
+def blocks(root: Path, **options: Any) -> Any:
+    return find_set(root / "blocks" / "images", root / "blocks" / "labels", **options)
+
+
+def rows_of(events: Any) -> list[RoundRow]:
+    return [event for event in events if isinstance(event, RoundRow)]
+
+
+def test_each_click_finds_one_block_and_the_user_stops_when_all_is_right(root: Path) -> None:
+    rows = rows_of(evaluate([blocks(root, limit=1)], FillSession))
+    told = [(row.case, row.object_id, row.round, row.dice, row.is_last) for row in rows]
+    assert told == [
+        ("a", 1, 1, 0.666667, False),  # one block of two: 2 x 27 / (27 + 54)
+        ("a", 1, 2, 1.0, True),
+        ("a", 2, 1, 1.0, True),
+    ]
+    assert (rows[0].click_i, rows[0].click_j, rows[0].click_k, rows[0].positive) == (2, 2, 1, True)
+    assert (rows[1].click_i, rows[1].click_j, rows[1].click_k) == (8, 2, 1)
+    assert rows[0].truth_voxels == 54
+    assert rows[0].nsd_2mm == pytest.approx(2 / 3, abs=1e-6)
+    assert rows[0].seconds >= 0
+
+
+def test_rounds_end_at_the_protocols_last(root: Path) -> None:
+    rows = rows_of(evaluate([blocks(root, limit=1, ids=(1,))], FillSession, EvaluationSettings(rounds=1)))
+    assert [(row.round, row.is_last) for row in rows] == [(1, True)]
+
+
+def stubborn(*sizes: int) -> Callable[[Volume], StubbornSession]:
+    """Sessions whose mask covers the first `size` voxels of object 2 (27 voxels) in each round."""
+    truth = two_blocks()[1] == 2
+    order = np.cumsum(truth).reshape(truth.shape)
+    return lambda volume: StubbornSession(volume, [truth & (order <= size) for size in sizes])
+
+
+def test_clicking_goes_on_past_the_rounds_up_to_the_cap_until_dice_090(root: Path) -> None:
+    one = blocks(root, limit=1, ids=(2,))
+    rows = rows_of(evaluate([one], stubborn(5, 5, 5, 26, 26), EvaluationSettings(rounds=2, cap=5)))
+    assert [row.round for row in rows] == [1, 2, 3, 4]
+    rows = rows_of(evaluate([one], stubborn(5, 5, 5), EvaluationSettings(rounds=2, cap=3)))
+    assert [row.round for row in rows] == [1, 2, 3]
+    rows = rows_of(evaluate([one], stubborn(26, 5, 5), EvaluationSettings(rounds=2, cap=3)))
+    assert [row.round for row in rows] == [1, 2]
+
+
+def test_a_table_tells_dice_falls_and_clicks(root: Path) -> None:
+    # Dice of n of 27 voxels is 2n / (n + 27): 9 -> .5, 18 -> .8, 13 -> .65, 26 -> .98
+    settings = EvaluationSettings(rounds=4)
+    report = Report(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9, 18, 13, 26), settings))
+    (table,) = report.tables()
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert [row[f"R{n}"] for n in (1, 2, 3, 4)] == ["0.500", "0.800", "0.650", "0.981"]
+    assert row["objects"] == "1"
+    assert row["falls"] == "33%"
+    assert row["NoC@0.80"] == "2.0 (0)"
+    assert row["NoC@0.90"] == "4.0 (0)"
+    assert table.rows[1][0] == "mean over sets"
+
+
+def test_a_threshold_not_reached_counts_at_the_cap_and_as_a_failure(root: Path) -> None:
+    settings = EvaluationSettings(rounds=2, cap=3)
+    report = Report(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9, 9, 18), settings))
+    (summaries,) = report.sets().values()
+    assert (summaries[0].noc_80, summaries[0].failures_80) == (3.0, 0)
+    assert (summaries[0].noc_90, summaries[0].failures_90) == (3.0, 1)
+    assert summaries[0].dice_by_round == (0.5, 0.5)
+
+
+def test_rounds_that_were_not_needed_repeat_the_last_value(root: Path) -> None:
+    report = Report(evaluate([blocks(root)], FillSession, EvaluationSettings(rounds=3)))
+    (summaries,) = report.sets().values()
+    assert summaries[0].num_objects == 4
+    assert summaries[0].dice_by_round == pytest.approx(((0.666667 + 1) / 2, 1.0, 1.0))
+    assert summaries[0].falls == 0.0
+
+
+def test_every_set_counts_once_in_the_mean(root: Path) -> None:
+    write_case(root, "c", set_name="other")
+    other = find_set(root / "other" / "images", root / "other" / "labels", ids=(2,))
+    report = Report(evaluate([blocks(root, ids=(1,)), other], FillSession))
+    (summaries,) = report.sets().values()
+    assert [item.num_objects for item in summaries] == [2, 1, 3]
+    assert summaries[-1].dice_by_round[0] == pytest.approx((0.666667 + 1.0) / 2)
+
+
+def test_an_unreadable_case_is_a_failure_and_the_run_goes_on(root: Path) -> None:
+    (root / "blocks" / "images" / "a.nii.gz").write_bytes(b"this is no image")
+    events = list(evaluate([blocks(root)], FillSession))
+    (failure,) = [event for event in events if isinstance(event, CaseFailure)]
+    assert failure.case == "a"
+    assert "a.nii.gz" in failure.message
+    assert "\n" not in failure.message
+    assert {row.case for row in rows_of(events)} == {"b"}
+    assert [event.case for event in events if isinstance(event, CaseDone)] == ["a", "b"]
+    report = Report(events)
+    assert report.exit_code == 1
+    assert "a.nii.gz" in report.markdown()
+
+
+def test_mismatched_grids_are_a_failure(root: Path) -> None:
+    write(root / "blocks" / "labels" / "b.nii.gz", np.ones((3, 3, 3), np.uint8))
+    events = list(evaluate([blocks(root)], FillSession))
+    assert [event.case for event in events if isinstance(event, CaseFailure)] == ["b"]
+    assert {row.case for row in rows_of(events)} == {"a"}
+
+
+class BreakingSession(FillSession):
+    """Fails in its second round."""
+
+    def propagate(self) -> None:
+        if self.mask.any():
+            raise PromptError("cannot go on")
+        super().propagate()
+
+
+def test_an_object_that_fails_midway_leaves_no_row_in_the_csv_nor_in_the_tables(
+    root: Path, tmp_path: Path
+) -> None:
+    report = Report(evaluate([blocks(root, limit=1)], BreakingSession, out=tmp_path / "out"))
+    assert [(item.object_id, item.message) for item in report.failures] == [(1, "cannot go on")]
+    assert report.exit_code == 1
+    (objects,) = report.objects().values()
+    assert [item.object_id for item in objects] == [2]
+    lines = (tmp_path / "out" / "rounds.csv").read_text().splitlines()
+    assert len(lines) == 2  # header, object 2
+
+
+def test_an_unforeseen_error_of_a_session_is_a_failure_that_names_its_kind(root: Path) -> None:
+    def broken(volume: Volume) -> FillSession:
+        raise ZeroDivisionError("division by zero")
+
+    report = Report(evaluate([blocks(root, limit=1)], broken))
+    assert [item.message for item in report.failures] == ["ZeroDivisionError: division by zero"] * 2
+    assert report.exit_code == 1
+
+
+def test_missing_weights_end_the_run(root: Path) -> None:
+    def broken(volume: Volume) -> FillSession:
+        raise WeightsError("no weights")
+
+    with pytest.raises(WeightsError):
+        list(evaluate([blocks(root)], broken))
+
+
+def test_a_mask_of_another_shape_is_a_failure(root: Path) -> None:
+    wrong = np.ones((2, 2, 2), bool)
+    report = Report(evaluate([blocks(root, limit=1, ids=(2,))], lambda v: StubbornSession(v, [wrong])))
+    assert "must be (12, 12, 6)" in report.failures[0].message
+
+
+def test_an_absent_label_is_left_out_and_nothing_evaluated_is_no_success(root: Path) -> None:
+    report = Report(evaluate([blocks(root, limit=1, ids=(9,))], FillSession))
+    assert report.skipped == (Skipped("blocks", "a", 9, "empty in truth"),)
+    assert report.exit_code == 1
+    assert "empty in truth" in report.markdown()
+
+
+def test_a_second_run_takes_what_is_complete_from_the_csv(root: Path, tmp_path: Path) -> None:
+    def unwanted(volume: Volume) -> FillSession:
+        raise AssertionError("no object should be run again")
+
+    out = tmp_path / "out"
+    first = rows_of(evaluate([blocks(root)], FillSession, out=out))
+    text = (out / "rounds.csv").read_text()
+    again = rows_of(evaluate([blocks(root)], unwanted, out=out))
+    assert again == first
+    assert (out / "rounds.csv").read_text() == text
+
+
+def test_other_settings_or_another_truth_are_run_again(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    started = []
+
+    def counting(volume: Volume) -> FillSession:
+        started.append(volume)
+        return FillSession(volume)
+
+    one = blocks(root, limit=1, ids=(2,))
+    list(evaluate([one], counting, out=out))
+    list(evaluate([one], counting, EvaluationSettings(rounds=3), out=out))
+    list(evaluate([one], counting, EvaluationSettings(fusion=False), out=out))
+    assert len(started) == 3
+    labels = two_blocks()[1]
+    labels[1, 7, 1] = 0
+    write(root / "blocks" / "labels" / "a.nii.gz", labels)
+    list(evaluate([one], counting, out=out))
+    assert len(started) == 4
+
+
+@pytest.mark.parametrize("cut", [1, 30, 90])
+def test_a_run_that_was_cut_off_is_resumed_to_the_same_csv(root: Path, tmp_path: Path, cut: int) -> None:
+    out = tmp_path / "out"
+    list(evaluate([blocks(root)], FillSession, out=out))
+    path = out / "rounds.csv"
+    whole = path.read_text()
+    path.write_text(whole[:-cut])
+    list(evaluate([blocks(root)], FillSession, out=out))
+    timeless = [[line.split(",")[:17] for line in text.splitlines()] for text in (whole, path.read_text())]
+    assert timeless[0] == timeless[1]
+
+
+def test_a_csv_that_is_not_ours_is_left_alone(root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rounds.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(OutputError, match="another --out"):
+        list(evaluate([blocks(root)], FillSession, out=tmp_path))
+    assert path.read_text() == "a,b\n1,2\n"
+
+
+def test_an_out_that_is_a_file_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(OutputError, match="--out"):
+        list(evaluate([blocks(root)], FillSession, out=tmp_path / "out"))
+
+
+def test_fusion_on_and_off_stand_in_two_tables(root: Path) -> None:
+    report = Report()
+    for fusion in (True, False):
+        for event in evaluate([blocks(root)], FillSession, EvaluationSettings(fusion=fusion)):
+            report.add(event)
+    assert [table.title.split(": ")[1].split(", ")[1] for table in report.tables()] == [
+        "fusion on",
+        "fusion off",
+    ]
+
+
+def test_a_panel_names_the_sets_it_misses(root: Path) -> None:
+    recipe = PanelRecipe(rounds=2, cap=2, sets=(SetRecipe(name="blocks", ids=(2,)), SetRecipe(name="gone")))
+    events = list(evaluate_panel(root, recipe, FillSession, limit_per_set=1))
+    assert [(row.case, row.object_id) for row in rows_of(events)] == [("a", 2)]
+    (skipped,) = [event for event in events if isinstance(event, Skipped)]
+    assert skipped.set_name == "gone"
+    assert Report(events).exit_code == 0
+
+
+def test_a_report_is_written_as_markdown_and_csv(root: Path, tmp_path: Path) -> None:
+    report = Report(evaluate([blocks(root)], FillSession))
+    report.write(tmp_path / "out", command="limnet evaluate --images I --labels L")
+    text = (tmp_path / "out" / "summary.md").read_text()
+    assert "limnet evaluate --images I --labels L" in text
+    assert "| blocks | 4 | 0.833 | 1.000 |" in text
+    lines = (tmp_path / "out" / "objects.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["objects.csv", "summary.md"]
