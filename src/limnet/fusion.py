@@ -1,0 +1,96 @@
+"""Stage 3: the best of the rounds, slice by slice (paper: Multi-Round Result Fusion), and rounds as values."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limnet.memory.slices import Lens
+from limnet.model import FUSION_SIZE, LimNet
+from limnet.prompt import Click
+
+Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Verdict(NamedTuple):
+    """Which of two masks a slice keeps, and how good it is thought to be."""
+
+    keeps_previous: bool
+    quality: float  # predicted Dice of the kept mask, in [0, 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """The voxels that differ between two masks, compressed, in the box that holds them all."""
+
+    low: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    data: bytes  # zlib of the packed bits
+
+    @classmethod
+    def of(cls, low: tuple[int, int, int], flipped: Mask) -> Change:
+        """From a block (I', J', K') of flipped voxels whose first voxel lies at `low`; empty edges are cut."""
+        if not flipped.any():
+            return cls(low, (0, 0, 0), b"")
+        cut = []
+        for axis in range(3):
+            rest = tuple(a for a in range(3) if a != axis)
+            where = np.flatnonzero(flipped.any(rest))
+            cut.append(slice(int(where[0]), int(where[-1]) + 1))
+        block = flipped[tuple(cut)]
+        i, j, k = (a + c.start for a, c in zip(low, cut, strict=True))
+        return cls((i, j, k), block.shape, zlib.compress(np.packbits(block).tobytes(), 1))
+
+    def apply(self, mask: NDArray[np.uint8]) -> None:
+        """Flip the voxels in a mask (I, J, K) of 0 and 1; applied twice, nothing has changed."""
+        if not self.data:
+            return
+        bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
+        block = np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape)
+        box = tuple(slice(a, a + n) for a, n in zip(self.low, self.shape, strict=True))
+        mask[box] ^= block
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One cycle: clicks, propagation, result. Immutable; undo and redo move along a tuple of these."""
+
+    axis: int  # the sweep axis
+    clicks: tuple[Click, ...]
+    change: Change  # against the mask before
+    provenance: NDArray[np.int16]  # (S,) along the axis: the round each slice's mask is from, -1 none
+    quality: Array  # (S,) predicted Dice, NaN where nothing was propagated
+    swept: NDArray[np.bool_]  # (S,) slices this round went through
+    lens: Lens  # how the slices were seen; kept so that a replay sees the same
+
+
+def fuse(model: LimNet, image: Array, previous: Array | None, current: Array) -> Verdict:
+    """Judge a slice: image (3, H, W), masks (H, W) in [0, 1]; without a previous mask only the quality.
+
+    The previous mask is kept when its preference exceeds the threshold stored with the weights.
+    """
+    small = _shrink(image)
+    now = _shrink(current)
+    judgement = model.judge(small, now if previous is None else _shrink(previous), now)
+    if previous is not None and judgement.preference > model.manifest.threshold:
+        return Verdict(True, judgement.previous_quality)
+    return Verdict(False, judgement.quality)
+
+
+def _shrink(maps: Array) -> Array:
+    """(..., H, W) -> (..., 128, 128) by averaging (128, 256, 384 ...) or linear interpolation."""
+    size = maps.shape[-1]
+    factor, rest = divmod(size, FUSION_SIZE)
+    if rest == 0:
+        blocks = maps.reshape(*maps.shape[:-2], FUSION_SIZE, factor, FUSION_SIZE, factor)
+        return blocks.mean((-3, -1), dtype=np.float32)
+    positions = (np.arange(FUSION_SIZE) + 0.5) * size / FUSION_SIZE - 0.5
+    low = np.clip(np.floor(positions).astype(int), 0, size - 2)
+    share = (positions - low).astype(np.float32)
+    rows = maps[..., low, :] * (1 - share)[:, None] + maps[..., low + 1, :] * share[:, None]
+    return rows[..., low] * (1 - share) + rows[..., low + 1] * share

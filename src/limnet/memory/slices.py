@@ -1,0 +1,88 @@
+"""Slices through a lens: resampled, toned and encoded once, then kept, so that a later round costs no encoding."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limnet.memory.propagate import Seen
+from limnet.model import LimNet, SliceFeatures
+from limnet.tone import Tone
+from limnet.view import Plane, View
+from limnet.volume import Volume
+
+Array = NDArray[np.float32]
+
+MAX_BYTES = 512 * 2**20  # kept per lens; the slices not used for longest are forgotten first
+TONE_OFFSETS = (-4, -2, 0, 2, 4)  # slices around the prompt by which the tone is fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """How the slices of one axis are seen: through which window, in which tone."""
+
+    axis: int
+    view: View
+    tone: Tone
+
+
+def plane_of(volume: Volume, axis: int) -> Plane:
+    """The pixel grid of the slices along `axis`."""
+    height, width = (n for a, n in enumerate(volume.shape) if a != axis)
+    return Plane((height, width), volume.in_plane_spacing(axis))
+
+
+def lens_at(volume: Volume, axis: int, index: int, view: View) -> Lens:
+    """A lens through `view` whose tone suits the slices around `index`."""
+    last = volume.shape[axis] - 1
+    indices = sorted({min(max(index + offset, 0), last) for offset in TONE_OFFSETS})
+    values = [view.look(volume.slice_at(axis, i))[:, view.inside] for i in indices]
+    return Lens(axis, view, Tone.of(np.concatenate([v.ravel() for v in values])))
+
+
+def image_through(volume: Volume, lens: Lens, index: int) -> Array:
+    """A slice as the networks see it: (3, H, W) in [0, 1], zero outside the plane; grey is repeated."""
+    image = lens.tone(lens.view.look(volume.slice_at(lens.axis, index))) * lens.view.inside
+    return np.repeat(image, 3, axis=0) if len(image) == 1 else image
+
+
+class SliceCache:
+    """Slices seen and encoded through one lens, in at most MAX_BYTES. Features are kept in half precision."""
+
+    def __init__(self, volume: Volume, lens: Lens, model: LimNet) -> None:
+        self.volume = volume
+        self.lens = lens
+        self.model = model
+        self._kept: OrderedDict[int, tuple[NDArray[np.float16], tuple[NDArray[np.float16], ...]]] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, index: int) -> Seen:
+        if index in self._kept:
+            self._kept.move_to_end(index)
+        else:
+            self._add(index)
+        image, features = self._kept[index]
+        wide = image.astype(np.float32)
+        colours = len(wide)
+        seen = np.repeat(wide, 3, axis=0) if colours == 1 else wide
+        return Seen(seen, SliceFeatures(*(array.astype(np.float32) for array in features)), colours)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def _add(self, index: int) -> None:
+        image = image_through(self.volume, self.lens, index)
+        features = tuple(array.astype(np.float16) for array in self.model.query(image))
+        shown = (image if self.volume.is_rgb else image[:1]).astype(np.float16)
+        self._kept[index] = (shown, features)
+        self._bytes += _size(shown, features)
+        while self._bytes > MAX_BYTES and len(self._kept) > 2:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= _size(*dropped)
+
+
+def _size(image: NDArray[np.float16], features: tuple[NDArray[np.float16], ...]) -> int:
+    return image.nbytes + sum(array.nbytes for array in features)

@@ -1,0 +1,229 @@
+"""LimNet: the exported networks and their settings, run by ONNX Runtime; numpy in, numpy out.
+
+Letters as in the paper's family: k key, s shrinkage, e selection, v value; f16 features at stride 16.
+H W the view's size, h w at stride 16, N memory elements, P prototypes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limnet.errors import WeightsError
+
+Array = NDArray[np.float32]
+
+MANIFEST = "manifest.json"
+GRAPHS = ("interaction", "query", "value", "carry", "potentiate", "fusion")
+FUSION_SIZE = 128  # pixels of the view that the fusion network sees
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the weights were made for; stored beside them."""
+
+    version: str
+    size: int  # pixels of the view
+    threshold: float  # preference above which a slice keeps its previous mask (the paper's tau)
+    key_dim: int
+    value_dim: int
+    sensory_dim: int
+    sha256: dict[str, str]  # of each graph's file
+
+
+class SliceFeatures(NamedTuple):
+    """What the query encoder says of one slice; of the slice alone, so it can be kept."""
+
+    key: Array  # (Ck, h, w)
+    shrinkage: Array  # (1, h, w), at least 1
+    selection: Array  # (Ck, h, w), in (0, 1)
+    f16: Array  # (112, h, w)
+
+
+class Elements(NamedTuple):
+    """Memory elements, flattened over slices and positions."""
+
+    key: Array  # (Ck, N)
+    shrinkage: Array  # (1, N)
+    selection: Array  # (Ck, N); asked for when an element becomes a prototype
+    value: Array  # (Cv, N)
+
+
+class Carried(NamedTuple):
+    """One step of a sweep."""
+
+    probability: Array  # (H, W)
+    sensory: Array  # (Ch, h, w)
+    usage: Array  # (N,), affinity received by each memory element
+
+
+class Judgement(NamedTuple):
+    """What the fusion network says of two masks of a slice."""
+
+    preference: float  # P(the previous mask is better), in [0, 1]
+    previous_quality: float  # predicted Dice
+    quality: float
+
+
+class LimNet:
+    """The three networks of the method, loaded once, shared by any number of sessions."""
+
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        self.manifest = read_manifest(folder)
+        self._graphs = {name: _load_graph(folder, name, self.manifest, threads) for name in GRAPHS}
+
+    @property
+    def identity(self) -> str:
+        """Version and a short checksum over all graphs, e.g. 0.1.0-1a2b3c4d."""
+        whole = "".join(self.manifest.sha256[name] for name in GRAPHS)
+        return f"{self.manifest.version}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
+        """Image (3, H, W), maps (H, W), (2, H, W), (3, H, W), in [0, 1] -> probability (H, W)."""
+        (logits,) = self._run(
+            "interaction", image=image[None], previous=previous[None, None], clicks=clicks[None], hints=hints[None]
+        )
+        return _sigmoid(logits[0, 0])
+
+    def query(self, image: Array) -> SliceFeatures:
+        """Image (3, H, W) in [0, 1] -> features at stride 16."""
+        return SliceFeatures(*(out[0] for out in self._run("query", image=image[None])))
+
+    def value(self, image: Array, probability: Array, f16: Array) -> Array:
+        """Image (3, H, W), its mask's probability (H, W), (112, h, w) -> value (Cv, h, w)."""
+        (value,) = self._run("value", image=image[None], mask=probability[None, None], f16=f16[None])
+        return value[0]
+
+    def carry(
+        self,
+        image: Array,
+        features: SliceFeatures,
+        neighbour: Array,
+        probability: Array,
+        hints: Array,
+        memory: Elements,
+        sensory: Array,
+    ) -> Carried:
+        """Carry the mask `probability` (H, W) of the slice `neighbour` (3, H, W) to the slice `image`."""
+        logits, new_sensory, usage = self._run(
+            "carry",
+            image=image[None],
+            mask=probability[None, None],
+            neighbour=neighbour[None],
+            hints=hints[None],
+            key=features.key[None],
+            selection=features.selection[None],
+            memory_key=memory.key[None],
+            memory_shrinkage=memory.shrinkage[None],
+            memory_value=memory.value[None],
+            sensory=sensory[None],
+        )
+        return Carried(_sigmoid(logits[0, 0]), new_sensory[0], usage[0])
+
+    def potentiate(self, candidates: Elements, prototypes: NDArray[np.intp]) -> Elements:
+        """The candidates at the indices `prototypes` (P,), valued by affinity over all candidates."""
+        key, shrinkage = candidates.key[:, prototypes], candidates.shrinkage[:, prototypes]
+        selection = candidates.selection[:, prototypes]
+        (value,) = self._run(
+            "potentiate",
+            key=candidates.key[None],
+            shrinkage=candidates.shrinkage[None],
+            value=candidates.value[None],
+            prototype_key=key[None],
+            selection=selection[None],
+        )
+        return Elements(key, shrinkage, selection, value[0])
+
+    def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
+        """Compare two masks (128, 128) of a slice (3, 128, 128), all in [0, 1]."""
+        preference, quality = self._run(
+            "fusion", image=image[None], previous=previous[None, None], current=current[None, None]
+        )
+        before, now = _sigmoid(quality[0])
+        return Judgement(float(_sigmoid(preference)[0]), float(before), float(now))
+
+    def _run(self, name: str, **inputs: Array) -> list[Array]:
+        arrays = {key: np.ascontiguousarray(array, np.float32) for key, array in inputs.items()}
+        outputs: list[Array] = self._graphs[name].run(None, arrays)
+        return outputs
+
+
+def load_model(path: str | Path | None = None, threads: int | None = None) -> LimNet:
+    """The networks in the folder `path`; by default the shipped ones, loaded once per thread count.
+
+    `threads` is how many CPU threads one network uses; by default ONNX Runtime decides. WeightsError
+    when a file is missing, damaged or was made for another version.
+    """
+    return LimNet(Path(path), threads) if path is not None else _shipped(threads)
+
+
+@lru_cache(maxsize=4)
+def _shipped(threads: int | None) -> LimNet:
+    with as_file(files("limnet") / "weights") as folder:
+        return LimNet(folder, threads)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read `manifest.json`; WeightsError when it is missing or not of this version."""
+    path = folder / MANIFEST
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(
+            f"{path}: no such file; expected a folder of exported networks (see `limnet export`)"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not readable as JSON ({error}); export or install the weights again") from None
+    names = {field.name for field in fields(Manifest)}
+    if not isinstance(table, dict) or set(table) != names:
+        raise WeightsError(f"{path}: expected the keys {', '.join(sorted(names))}; export the weights again")
+    return Manifest(**table)
+
+
+def verify(folder: Path) -> None:
+    """Check every graph's file against its SHA-256; WeightsError names the first that differs."""
+    manifest = read_manifest(folder)
+    for name in GRAPHS:
+        _read_graph(folder, name, manifest)
+
+
+def _read_graph(folder: Path, name: str, manifest: Manifest) -> bytes:
+    path = folder / f"{name}.onnx"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); install the weights again") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != manifest.sha256.get(name):
+        raise WeightsError(
+            f"{path}: SHA-256 {digest[:12]}... differs from the manifest's; the file is damaged or of"
+            f" another export, install the weights again"
+        )
+    return data
+
+
+def _load_graph(folder: Path, name: str, manifest: Manifest, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only: shape hints are noise to users
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    data = _read_graph(folder, name, manifest)
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise WeightsError(f"{folder / name}.onnx: ONNX Runtime cannot load it: {reason}") from None
+
+
+def _sigmoid(logits: Array) -> Array:
+    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))

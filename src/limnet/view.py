@@ -1,0 +1,172 @@
+"""The view: the square in-plane window through which the networks see a slice.
+
+A view is fixed in the plane and the same for all slices of a sweep, so that what is computed from a
+slice can be kept. Its pixels are square in millimetres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+BORDER = 0.03  # share of the side that counts as the view's border
+ROOM = 1.25  # the largest view, over the plane's longer side
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The pixel grid of the slices along one axis of a volume."""
+
+    shape: tuple[int, int]  # (h, w) voxels
+    spacing_mm: tuple[float, float]  # mm per voxel, rows then columns
+
+    @property
+    def longer_mm(self) -> float:
+        """The longer side in mm."""
+        return max(n * s for n, s in zip(self.shape, self.spacing_mm, strict=True))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A linear map along one direction between `size` view pixels and the voxels first .. last-1."""
+
+    first: int
+    last: int
+    look: Image  # (size, last - first): voxels -> view pixels; rows sum to 1, or 0 outside the plane
+    paste: Image  # (last - first, size): view pixels -> voxels
+
+
+@dataclass(frozen=True)
+class View:
+    """A window of `side_mm` around `centre` (voxel coordinates in the plane), seen in size x size pixels."""
+
+    plane: Plane
+    centre: tuple[float, float]
+    side_mm: float
+    size: int
+
+    def look(self, image: NDArray[np.generic]) -> Image:
+        """A slice (h, w) or (h, w, 3) as the networks see it: (C, size, size), zero outside the plane."""
+        rows, columns = self._weights
+        box = image[rows.first : rows.last, columns.first : columns.last].astype(np.float32)
+        channels = box[..., None] if box.ndim == 2 else box  # (h', w', C)
+        return np.stack([rows.look @ channels[..., c] @ columns.look.T for c in range(channels.shape[-1])])
+
+    def paste(self, probability: Image) -> NDArray[np.float32]:
+        """A map of the view (size, size) back on the plane (h, w); zero outside the view."""
+        rows, columns = self._weights
+        out = np.zeros(self.plane.shape, np.float32)
+        out[rows.first : rows.last, columns.first : columns.last] = rows.paste @ probability @ columns.paste.T
+        return out
+
+    @cached_property
+    def inside(self) -> Mask:
+        """Which pixels of the view lie in the plane: (size, size)."""
+        rows, columns = (weights.look.any(1) for weights in self._weights)
+        return rows[:, None] & columns[None, :]
+
+    def pixel(self, row: int, column: int) -> tuple[float, float]:
+        """Where a voxel of the plane lies in the view, in pixels."""
+        steps = zip((row, column), self.centre, self.plane.spacing_mm, strict=True)
+        first, second = ((v - c) * s / self._step_mm + (self.size - 1) / 2 for v, c, s in steps)
+        return first, second
+
+    def nearest_pixel(self, row: int, column: int) -> tuple[int, int]:
+        """The pixel of the view nearest to a voxel, kept inside the view."""
+        first, second = (int(np.clip(round(p), 0, self.size - 1)) for p in self.pixel(row, column))
+        return first, second
+
+    def holds(self, row: int, column: int) -> bool:
+        """Whether a voxel lies in the view, clear of its border."""
+        margin = BORDER * self.size
+        return all(margin <= p <= self.size - 1 - margin for p in self.pixel(row, column))
+
+    def is_touched(self, mask: Mask) -> bool:
+        """Whether a mask (size, size) reaches the view's border where the plane goes on beyond it."""
+        margin = max(1, round(BORDER * self.size))
+        low = self.centre[0] * self.plane.spacing_mm[0], self.centre[1] * self.plane.spacing_mm[1]
+        ends = [n * s for n, s in zip(self.plane.shape, self.plane.spacing_mm, strict=True)]
+        half = self.side_mm / 2
+        return bool(
+            (low[0] - half > 0 and mask[:margin].any())
+            or (low[0] + half < ends[0] and mask[-margin:].any())
+            or (low[1] - half > 0 and mask[:, :margin].any())
+            or (low[1] + half < ends[1] and mask[:, -margin:].any())
+        )
+
+    def grown(self, factor: float) -> View:
+        """The same centre with a larger side; at most a little more than the whole plane."""
+        side = min(self.side_mm * factor, ROOM * self.plane.longer_mm)
+        if side == ROOM * self.plane.longer_mm:
+            return whole_view(self.plane, self.size)
+        return View(self.plane, self.centre, side, self.size)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the view cannot grow further."""
+        return self.side_mm >= ROOM * self.plane.longer_mm * 0.999
+
+    @property
+    def _step_mm(self) -> float:
+        return self.side_mm / self.size
+
+    @cached_property
+    def _weights(self) -> tuple[Weights, Weights]:
+        rows, columns = (
+            _weights(length, centre, self._step_mm / spacing, self.size)
+            for length, centre, spacing in zip(
+                self.plane.shape, self.centre, self.plane.spacing_mm, strict=True
+            )
+        )
+        return rows, columns
+
+
+def whole_view(plane: Plane, size: int) -> View:
+    """A view of the whole plane with a little room around it."""
+    centre = ((plane.shape[0] - 1) / 2, (plane.shape[1] - 1) / 2)
+    return View(plane, centre, ROOM * plane.longer_mm, size)
+
+
+def view_around(
+    plane: Plane, low: tuple[int, int], high: tuple[int, int], margin: float, size: int
+) -> View:
+    """A view around the voxels low .. high (inclusive), its side `margin` times their longer extent."""
+    spans = [(b - a + 1) * s for a, b, s in zip(low, high, plane.spacing_mm, strict=True)]
+    side = min(max(margin * max(spans), min_side_mm(plane)), ROOM * plane.longer_mm)
+    return View(plane, ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2), side, size)
+
+
+def min_side_mm(plane: Plane) -> float:
+    """Views smaller than a dozen voxels show nothing but interpolation."""
+    return min(12 * min(plane.spacing_mm), plane.longer_mm)
+
+
+def _weights(length: int, centre: float, step: float, size: int) -> Weights:
+    """Weights along one direction; `step` is the voxels that one view pixel spans.
+
+    Linear interpolation when the view is finer than the slice, a triangle filter as wide as a pixel
+    when it is coarser; the other way round for pasting.
+    """
+    positions = centre + (np.arange(size) - (size - 1) / 2) * step  # of view pixels, in voxels
+    first = int(np.clip(np.floor(positions[0] - step), 0, length - 1))
+    last = int(np.clip(np.ceil(positions[-1] + step) + 1, first + 1, length))
+    distance = np.abs(positions[:, None] - np.arange(first, last)[None, :])  # (size, voxels)
+    look = np.maximum(0, 1 - distance / max(1.0, step))
+    outside = (positions < -0.5) | (positions > length - 0.5)
+    clamped = np.clip(positions, 0, length - 1)  # the outer half voxel sees its neighbour's centre
+    edge = np.abs(clamped[:, None] - np.arange(first, last)[None, :])
+    empty = look.sum(1) < 1e-6
+    look[empty] = (edge == edge.min(1, keepdims=True))[empty]
+    look /= np.maximum(look.sum(1, keepdims=True), 1e-9)
+    look[outside] = 0
+    paste = np.maximum(0, 1 - distance.T / step / max(1.0, 1 / step))  # (voxels, size)
+    beyond = np.abs(np.arange(first, last) - centre) > (size / 2) * step
+    paste /= np.maximum(paste.sum(1, keepdims=True), 1e-9)
+    paste[beyond] = 0
+    return Weights(first, last, look.astype(np.float32), paste.astype(np.float32))

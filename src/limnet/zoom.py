@@ -1,0 +1,65 @@
+"""Zoom: which window the first click means. Small enough to see the object well, large enough to hold it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limnet.interaction import PlaneClick, prompt_probability, refit, zoom_levels
+from limnet.memory.slices import image_through, lens_at, plane_of
+from limnet.model import LimNet
+from limnet.view import View
+from limnet.volume import Volume
+
+Array = NDArray[np.float32]
+
+
+class Look(NamedTuple):
+    """What one zoom level showed."""
+
+    view: View
+    probability: Array  # (H, W)
+    on_plane: NDArray[np.bool_]  # (h, w)
+
+
+def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick) -> View:
+    """A view around the object that a first click means.
+
+    Every zoom level proposes a mask; those that reach their view's border or are empty do not count. Of
+    the rest the one that is surest of its mask and agrees best with its neighbours is taken, and the
+    view is fitted to that mask. When none counts, the whole plane is seen.
+    """
+    levels = zoom_levels(plane_of(volume, axis), click, model.manifest.size)
+    looks = [_look(model, volume, axis, index, click, view) for view in levels]
+    scores = [_score(looks, number) for number in range(len(looks))]
+    best = int(np.argmax(scores))
+    if scores[best] <= 0:
+        return levels[-1]
+    return refit(looks[best].view, looks[best].probability, click)
+
+
+def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick, view: View) -> Look:
+    lens = lens_at(volume, axis, index, view)
+    nothing = np.zeros((view.size, view.size), np.float32)
+    image = image_through(volume, lens, index)
+    probability = prompt_probability(model, view, image, [click], nothing)
+    return Look(view, probability, view.paste(probability) > 0.5)
+
+
+def _score(looks: list[Look], number: int) -> float:
+    """Sureness of a level's mask times its best agreement with a neighbouring level; 0 does not count."""
+    look = looks[number]
+    mask = look.probability > 0.5
+    if not mask.any() or (look.view.is_touched(mask) and not look.view.is_whole):
+        return 0.0
+    sureness = float(look.probability[mask].mean())
+    neighbours = looks[max(0, number - 1) : number] + looks[number + 1 : number + 2]
+    agreement = max((_iou(look.on_plane, other.on_plane) for other in neighbours), default=0.5)
+    return sureness * (0.1 + agreement)
+
+
+def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    union = int((first | second).sum())
+    return int((first & second).sum()) / union if union else 0.0
