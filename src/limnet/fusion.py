@@ -74,16 +74,16 @@ def fuse(model: LimNet, image: Array, previous: Array | None, current: Array) ->
 
     The previous mask is kept when its preference exceeds the threshold stored with the weights.
     """
-    small = _shrink(image)
-    now = _shrink(current)
-    judgement = model.judge(small, now if previous is None else _shrink(previous), now)
+    small = shrink(image)
+    now = shrink(current)
+    judgement = model.judge(small, now if previous is None else shrink(previous), now)
     if previous is not None and judgement.preference > model.manifest.threshold:
         return Verdict(True, judgement.previous_quality)
     return Verdict(False, judgement.quality)
 
 
-def _shrink(maps: Array) -> Array:
-    """(..., H, W) -> (..., 128, 128) by averaging (128, 256, 384 ...) or linear interpolation."""
+def shrink(maps: Array) -> Array:
+    """What the fusion network sees of a view: (..., H, W) -> (..., 128, 128) by averaging (128, 256, 384 ...) or linear interpolation."""
     size = maps.shape[-1]
     factor, rest = divmod(size, FUSION_SIZE)
     if rest == 0:

@@ -7,6 +7,8 @@ computed at half the view's size. Everything here takes batches: B, C channels (
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -78,6 +80,20 @@ def click_likeness(image: Maps, positive: Mask) -> Maps:
     return likeness
 
 
+def by_colour(images: Maps, *others: NDArray[np.generic], hints: Callable[..., Maps]) -> Maps:
+    """`hints` of a batch (B, 3, H, W) in two parts: grey images by one channel, which is three times faster.
+
+    `others` are further arguments with the batch first; those of the images' shape are cut alike.
+    """
+    grey = (images[:, :1] == images).all((1, 2, 3))
+    out = np.zeros_like(images)
+    for chosen, channels in ((grey, 1), (~grey, 3)):
+        if chosen.any():
+            parts = (a[chosen, :channels] if a.ndim == 4 else a[chosen] for a in (images, *others))
+            out[chosen] = hints(*parts)
+    return out
+
+
 def click_hints(image: Maps, positive: Mask, negative: Mask) -> Maps:
     """Hints of the interaction network: image (B, C, H, W), click centres (B, H, W) -> (B, 3, H, W)."""
     small = halve(image)
@@ -89,7 +105,8 @@ def click_hints(image: Maps, positive: Mask, negative: Mask) -> Maps:
 def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
     """P(object | intensity) from histograms inside and around the neighbour's mask.
 
-    (B, C, H, W) twice and (B, H, W) -> (B, H, W). Channels are taken as independent.
+    (B, C, H, W) twice and (B, H, W) -> (B, H, W). Log odds are averaged over channels, so that grey
+    repeated three times says what grey says once.
     """
     around = ndimage.maximum_filter(mask, size=(1, 2 * RING_BOX + 1, 2 * RING_BOX + 1)) & ~mask
     batch, channels = image.shape[:2]
@@ -100,7 +117,7 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
         here = np.minimum(image[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
         here += NUM_BINS * np.arange(batch)[:, None, None]
         odds += (_log_histogram(bins, mask, batch) - _log_histogram(bins, around, batch))[here]
-    return (1 / (1 + np.exp(-np.clip(odds, -8, 8)))).astype(np.float32)
+    return (1 / (1 + np.exp(-np.clip(odds / channels, -8, 8)))).astype(np.float32)
 
 
 def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:

@@ -299,14 +299,14 @@ class Sweep:
     def run(self) -> Iterator[SliceMask]:
         """Prompted slices, then their sweeps; ends early, with `outgrown` set, when the view is too small."""
         for index, mask in self.prompts.items():
-            yield self._settle(index, self.lens.view.look(mask)[0], mask, prompted=True)
+            yield self._settle(index, mask, prompted=True)
         for start in reversed(self.prompts):  # the newest first
             for path in self._paths(start):
                 for index, probability in self._carried(start, path):
                     if self._outgrows(probability):
                         self.outgrown = True
                         return
-                    yield self._settle(index, probability, self.lens.view.paste(probability) > 0.5)
+                    yield self._settle(index, self.lens.view.paste(probability) > 0.5)
 
     def round(self, number: int) -> Round:
         """The finished round; `number` counts from 0."""
@@ -368,17 +368,17 @@ class Sweep:
             anchors.append(anchor_elements(self.session.model, self.slices, anchor))
         return anchors
 
-    def _settle(self, index: int, probability: Array, mask: Mask, prompted: bool = False) -> SliceMask:
+    def _settle(self, index: int, mask: Mask, prompted: bool = False) -> SliceMask:
         """Fuse a slice with the round before; clicks are law and are never overruled."""
         session, axis = self.session, self.lens.axis
-        image = self.slices[index].image
+        image, look = self.slices[index].image, self.lens.view.look
         before = None
         if session.rounds and not prompted:
             before = _plane(session._mask, axis, index) > 0
         if before is None or np.array_equal(before, mask):
-            self.quality[index] = fuse(session.model, image, None, probability).quality
+            self.quality[index] = fuse(session.model, image, None, look(mask)[0]).quality
         else:
-            verdict = fuse(session.model, image, self.lens.view.look(before)[0], probability)
+            verdict = fuse(session.model, image, look(before)[0], look(mask)[0])
             self.quality[index] = verdict.quality
             if verdict.keeps_previous and session.fusion:
                 self.kept.add(index)

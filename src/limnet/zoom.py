@@ -15,6 +15,8 @@ from limnet.volume import Volume
 
 Array = NDArray[np.float32]
 
+NUM_WITNESSES = 2  # other zoom levels that a mask must agree with
+
 
 class Look(NamedTuple):
     """What one zoom level showed."""
@@ -28,8 +30,8 @@ def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: Pla
     """A view around the object that a first click means.
 
     Every zoom level proposes a mask; those that reach their view's border or are empty do not count. Of
-    the rest the one that is surest of its mask and agrees best with its neighbours is taken, and the
-    view is fitted to that mask. When none counts, the whole plane is seen.
+    the rest the one that is surest of its mask and agrees best with two other levels is taken (a blob
+    around the click scales with the view and agrees with none), and the view is fitted to that mask. When none counts, the whole plane is seen.
     """
     levels = zoom_levels(plane_of(volume, axis), click, model.manifest.size)
     looks = [_look(model, volume, axis, index, click, view) for view in levels]
@@ -49,15 +51,15 @@ def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClic
 
 
 def _score(looks: list[Look], number: int) -> float:
-    """Sureness of a level's mask times its best agreement with a neighbouring level; 0 does not count."""
+    """Sureness of a level's mask times its agreement with the levels most like it; 0 does not count."""
     look = looks[number]
     mask = look.probability > 0.5
     if not mask.any() or (look.view.is_touched(mask) and not look.view.is_whole):
         return 0.0
     sureness = float(look.probability[mask].mean())
-    neighbours = looks[max(0, number - 1) : number] + looks[number + 1 : number + 2]
-    agreement = max((_iou(look.on_plane, other.on_plane) for other in neighbours), default=0.5)
-    return sureness * (0.1 + agreement)
+    others = [other for n, other in enumerate(looks) if n != number]
+    agreement = sorted((_iou(look.on_plane, other.on_plane) for other in others), reverse=True)
+    return sureness * (0.05 + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

@@ -16,6 +16,7 @@ from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
 from limnet.training.checkpoint import load_checkpoint
+from limnet.training.fusion import FusionStep
 from limnet.training.interaction import InteractionStep
 from limnet.training.memory import MemoryStep
 from limnet.training.recipe import Recipe
@@ -77,7 +78,7 @@ def build(recipe: Recipe, folder: Path) -> tuple[nn.Module, Step]:
         elif isinstance(other, InteractionNetwork) and isinstance(network, MemoryNetwork):
             network.carry.start_from(other)
             clicker = other
-        else:
+        elif not isinstance(network, FusionNetwork):  # fusion starts fresh; its rounds are made by the others
             raise ConfigError(f"start: {source!r} holds a {kind} network; {recipe.network} cannot start from it")
     return network, _step(network, recipe, clicker)
 
@@ -101,4 +102,5 @@ def _step(network: nn.Module, recipe: Recipe, clicker: InteractionNetwork | None
         return InteractionStep(network, recipe.clicks, recipe.seed)
     if isinstance(network, MemoryNetwork):
         return MemoryStep(network, recipe.rollout, recipe.seed, clicker)
-    raise ConfigError("the fusion network is trained on pairs of rounds; see recipes/fusion.toml")
+    assert isinstance(network, FusionNetwork)  # the recipe allows no other kind
+    return FusionStep(network)

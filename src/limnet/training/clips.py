@@ -32,6 +32,7 @@ class ClipConfig:
     max_gap: int = 4  # slice spacings between two slices of a clip
     min_zoom: float = 1.15  # side of the view over the object's extent on the prompt slice
     max_zoom: float = 5.0
+    overflow: float = 0.15  # share of clips whose object is larger than the view: then it fills the view
     synthetic: float = 0.15  # made-up intensities although the case has an image
     union: float = 0.1  # the target is a union of two neighbouring labels
     colour: float = 0.1  # a grey clip is coloured
@@ -129,10 +130,16 @@ def _view(
     high = np.array([rows.max(), columns.max()]) + 1.0
     extent_mm = float(((high - low) * spacing_mm).max())
     side_mm = extent_mm * config.min_zoom * (config.max_zoom / config.min_zoom) ** rng.random()
+    overflows = rng.random() < config.overflow
+    if overflows:
+        side_mm = extent_mm * rng.uniform(0.35, 1.1)
     plane_mm = float((member.shape[1:] * spacing_mm).max())
-    side_mm = max(min(side_mm, 1.25 * plane_mm), 1.1 * extent_mm, 12 * float(spacing_mm.min()))
+    side_mm = max(min(side_mm, 1.25 * plane_mm), 12 * float(spacing_mm.min()))
     slack_mm = max(0.0, side_mm - extent_mm) / 2
     centre_mm = (low + high - 1) / 2 * spacing_mm + rng.uniform(-0.7, 0.7, 2) * slack_mm
+    if overflows:
+        pick = int(rng.integers(len(rows)))
+        centre_mm = np.array([rows[pick], columns[pick]]) * spacing_mm
     steps = np.linspace(-0.5, 0.5, config.size) * side_mm
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"))  # (2, H, W) mm
     points = np.tensordot(_turn(rng), offsets, 1) + _warp(config.size, side_mm, rng)

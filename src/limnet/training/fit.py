@@ -17,7 +17,8 @@ from limnet.training.build import Step, build, network_state, network_tensors
 from limnet.training.cases import TrainingCase
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
 from limnet.training.recipe import Recipe
-from limnet.training.stream import ClipStream, is_held_out, loader
+from limnet.training.pairs import batch_stream
+from limnet.training.stream import is_held_out, loader
 
 VALIDATION_SEED = 20_000
 LOG_SECONDS = 10.0
@@ -53,8 +54,8 @@ def fit(
     done, spent = _restore(folder, network, optimiser) if resume else (0, 0.0)
     network.train().to(memory_format=torch.channels_last)
     trained = [case for case in cases if not is_held_out(case, recipe.data)]
-    batches = iter(loader(ClipStream(recipe, trained, recipe.seed + done + 1), workers))
-    held_out = _validation_batches(recipe, [case for case in cases if is_held_out(case, recipe.data)])
+    batches = iter(loader(batch_stream(recipe, trained, folder, recipe.seed + done + 1), workers))
+    held_out = _validation_batches(recipe, [case for case in cases if is_held_out(case, recipe.data)], folder)
     log = Log(folder, append=resume)
     began = time.monotonic() - spent * 60
     budget, meter, validated = spent + minutes, Meter(), spent
@@ -171,11 +172,11 @@ def _update(
     return {"loss": float(loss.detach()), **figures, "skipped": float(not finite)}
 
 
-def _validation_batches(recipe: Recipe, cases: Sequence[TrainingCase]) -> list[tuple[Tensor, Tensor]]:
+def _validation_batches(recipe: Recipe, cases: Sequence[TrainingCase], folder: Path) -> list[tuple[Tensor, Tensor]]:
     """A fixed set of clips of held-out patients (random shapes where there are none)."""
     data = replace(recipe.data, shapes=0.0) if cases else replace(recipe.data, bank=8)
     fixed = replace(recipe, data=data, batch=min(16, recipe.validation_clips))
-    stream = iter(ClipStream(fixed, cases, VALIDATION_SEED))
+    stream = iter(batch_stream(fixed, cases, folder, VALIDATION_SEED))
     return [next(stream) for _ in range(-(-recipe.validation_clips // fixed.batch))]
 
 

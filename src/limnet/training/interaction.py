@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limnet.hints import click_hints, click_maps
+from limnet.hints import by_colour, click_hints, click_maps
 from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, perturb
 from limnet.training.losses import batch_dice, mask_loss
@@ -47,8 +47,8 @@ class ClickedSlices:
                 maps[index, sign] = click_maps(pixels, size)
                 for pixel in pixels:
                     seeds[sign, index][pixel] = True
-        grey = self.image.numpy()
-        return self.image, self.previous, torch.from_numpy(maps), torch.from_numpy(click_hints(grey, *seeds))
+        hints = by_colour(self.image.numpy(), *seeds, hints=click_hints)
+        return self.image, self.previous, torch.from_numpy(maps), torch.from_numpy(hints)
 
     @torch.no_grad()
     def advance(self, network: InteractionNetwork) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limnet.hints import mask_hints
+from limnet.hints import by_colour, mask_hints
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, Query
 from limnet.training.clicking import perturb
@@ -78,7 +78,8 @@ class MemoryStep:
         mask, logits = first[:, None], []
         for t in range(1, slices):
             readout, _ = network.read(written.memory, queries[t])
-            hints = mask_hints(image[:, t].numpy(), image[:, t - 1].numpy(), mask[:, 0].numpy())
+            here, beside = image[:, t].numpy(), image[:, t - 1].numpy()
+            hints = by_colour(here, beside, mask[:, 0].numpy(), hints=mask_hints)
             logit, sensory = network.carry(
                 image[:, t], mask, image[:, t - 1], torch.from_numpy(hints), readout, sensory
             )

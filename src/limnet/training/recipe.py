@@ -49,6 +49,16 @@ class RolloutConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairsConfig:
+    """Pairs of rounds that the fusion network learns from."""
+
+    rounds: int = 5  # of each recorded session
+    slices: int = 12  # recorded per round at most
+    minutes: float = 8.0  # spent on recording before training
+    made_up: float = 0.4  # share of a batch that is two perturbed masks instead of two rounds
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run of one network."""
 
@@ -67,6 +77,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     clicks: ClicksConfig = field(default_factory=ClicksConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
     memory: MemoryNetworkConfig = field(default_factory=MemoryNetworkConfig)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,5 @@
+"""`python -m limnet` is `limnet`."""
+
+from limnet.cli import main
+
+raise SystemExit(main())

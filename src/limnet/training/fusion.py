@@ -1,0 +1,62 @@
+"""Training of the fusion network: which of two masks is better, and how good is each."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limnet.networks.fusion import FusionNetwork
+from limnet.training.losses import batch_dice
+
+CLEAR_DIFFERENCE = 0.1  # of Dice, from which a pair counts fully
+
+
+class FusionStep:
+    """Loss of one batch of pairs, and how often the better mask is kept on held-out pairs."""
+
+    def __init__(self, network: FusionNetwork) -> None:
+        self.network = network
+
+    def loss(self, image: Tensor, masks: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Images (B, 1, 3, 128, 128) with masks (B, 3, 128, 128): truth, previous, current -> loss.
+
+        A pair of nearly equal masks hardly counts in the preference; every mask counts in the quality.
+        """
+        del progress
+        dice, judgement = _dice(masks), self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3])
+        difference = dice[:, 0] - dice[:, 1]  # (B,)
+        weight = (difference.abs() / CLEAR_DIFFERENCE).clamp(max=1)
+        better = (difference > 0).float()
+        preference = F.binary_cross_entropy_with_logits(judgement.preference, better, weight)
+        quality = F.binary_cross_entropy_with_logits(judgement.quality, dice)
+        return preference + quality, _figures(judgement.preference, judgement.quality, dice)
+
+    @torch.no_grad()
+    def validate(self, image: Tensor, masks: Tensor) -> dict[str, float]:
+        """The same figures in evaluation mode."""
+        self.network.eval()
+        judgement = self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3])
+        self.network.train()
+        return _figures(judgement.preference, judgement.quality, _dice(masks))
+
+
+def _dice(masks: Tensor) -> Tensor:
+    """Dice of the previous and of the current mask: (B, 3, H, W) -> (B, 2)."""
+    hard = masks > 0.5
+    return batch_dice(hard[:, 1:], hard[:, :1].expand_as(hard[:, 1:]))
+
+
+def _figures(preference: Tensor, quality: Tensor, dice: Tensor) -> dict[str, float]:
+    """Mean Dice of the kept masks beside that of previous, current and best; error and correlation of quality."""
+    kept = torch.where(preference > 0, dice[:, 0], dice[:, 1])
+    predicted = quality.sigmoid()
+    both = torch.stack([predicted.flatten(), dice.flatten()])
+    return {
+        "previous": float(dice[:, 0].mean()),
+        "current": float(dice[:, 1].mean()),
+        "kept": float(kept.detach().mean()),
+        "best": float(dice.amax(1).mean()),
+        "quality_error": float((predicted - dice).detach().abs().mean()),
+        "quality_r": float(torch.corrcoef(both.detach())[0, 1]),
+    }

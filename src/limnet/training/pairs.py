@@ -1,0 +1,246 @@
+"""Pairs of rounds for the fusion network: recorded from the real Session, and made up beside them.
+
+A batch is images (B, 1, 3, 128, 128) and masks (B, 3, 128, 128): truth, previous, current.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from limnet.errors import CaseError, ConfigError
+from limnet.fusion import Round, shrink
+from limnet.memory.slices import image_through
+from limnet.model import FUSION_SIZE, LimNet, load_model
+from limnet.networks.export import export_networks
+from limnet.networks.fusion import FusionNetwork
+from limnet.networks.interaction import InteractionNetwork
+from limnet.networks.memory import MemoryNetwork
+from limnet.prompt import Click, centre
+from limnet.session import Session
+from limnet.training.build import load_network
+from limnet.training.cases import TrainingCase
+from limnet.training.clicking import error_click, perturb
+from limnet.training.recipe import Recipe
+from limnet.training.stream import ClipStream, is_held_out
+from limnet.volume import Volume
+
+PAIRS = "pairs.npz"
+HELD_OUT_PAIRS = "pairs-held-out.npz"
+MAX_SLICES = 64  # of a case around the object; longer ones are cut before a session runs
+
+
+class Pair(NamedTuple):
+    """One slice before and after a round."""
+
+    image: NDArray[np.uint8]  # (3, 128, 128), 0 .. 255
+    masks: NDArray[np.bool_]  # (3, 128, 128): truth, previous, current
+
+
+def batch_stream(
+    recipe: Recipe, cases: Sequence[TrainingCase], folder: Path, seed: int
+) -> IterableDataset[tuple[Tensor, Tensor]]:
+    """What a recipe's network is trained on: clips, or pairs of rounds for the fusion network."""
+    if recipe.network != "fusion":
+        return ClipStream(recipe, cases, seed)
+    held_out = bool(cases) and all(is_held_out(case, recipe.data) for case in cases)
+    return PairStream(recipe, cases, seed, folder / (HELD_OUT_PAIRS if held_out else PAIRS))
+
+
+class PairStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Batches of pairs without end: some recorded, some made up."""
+
+    def __init__(self, recipe: Recipe, cases: Sequence[TrainingCase], seed: int, path: Path) -> None:
+        self.recipe = recipe
+        self.clips = ClipStream(recipe, cases, seed)
+        self.seed = seed
+        self.path = path
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng(self.seed)
+        recorded = read_pairs(self.path) if self.path.exists() else []
+        share = self.recipe.pairs.made_up if recorded else 1.0
+        for images, truths in self.clips:
+            pairs = []
+            for image, truth in zip(images.numpy(), truths.numpy() > 0.5, strict=True):
+                if rng.random() < share:
+                    pairs.append(_made_up(image, truth, rng))
+                else:
+                    pairs.append(_varied(recorded[rng.integers(len(recorded))], rng))
+            yield _stack(pairs)
+
+
+def record_pairs(
+    recipe: Recipe, cases: Sequence[TrainingCase], folder: Path, start_folder: Path
+) -> Iterator[float]:
+    """Run sessions on training cases and keep pairs of rounds in `folder`; yields the minutes spent.
+
+    The networks are those of the recipe's `start`; fusion is off, so that both masks of a pair are raw.
+    """
+    model = _model_of(recipe, start_folder)
+    rng = np.random.default_rng(recipe.seed)
+    weights = {case.group: recipe.data.weights.get(case.group, recipe.data.default_weight) for case in cases}
+    groups = [group for group in dict.fromkeys(weights) if weights[group] > 0]
+    kept: dict[bool, list[Pair]] = {True: [], False: []}
+    began = time.monotonic()
+    while (spent := (time.monotonic() - began) / 60) < recipe.pairs.minutes:
+        group = rng.choice(groups, p=np.array([weights[g] for g in groups]) / sum(weights[g] for g in groups))
+        case = _drawn([case for case in cases if case.group == group and case.image is not None], rng)
+        if case is not None:
+            kept[is_held_out(case, recipe.data)] += session_pairs(model, case, recipe, rng)
+        yield spent
+    if not kept[False]:
+        raise CaseError("no pairs of rounds could be recorded: the data holds no case with an image")
+    folder.mkdir(parents=True, exist_ok=True)
+    for held_out, name in ((False, PAIRS), (True, HELD_OUT_PAIRS)):
+        if kept[held_out]:
+            write_pairs(folder / name, kept[held_out])
+
+
+def session_pairs(
+    model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator
+) -> list[Pair]:
+    """One session with a careless simulated user: pairs of its neighbouring rounds."""
+    volume, truth = _around_object(case, rng)
+    session = Session(volume, model, fusion=False)
+    axis, pairs = session.axis, list[Pair]()
+    before = np.zeros(truth.shape, np.uint8)
+    for number in range(recipe.pairs.rounds):
+        click = _careless_click(truth, before > 0, axis, rng)
+        if click is None or (number == 0 and not click.positive):
+            break
+        session.click(click.index, click.positive)
+        done = session.propagate()
+        after = session.mask
+        if number > 0:
+            pairs += _round_pairs(volume, done, truth, before, after, recipe.pairs.slices, rng)
+        before = after
+    return pairs
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Read what `write_pairs` wrote."""
+    with np.load(path) as file:
+        masks = np.unpackbits(file["masks"], axis=-1).astype(bool)
+        return [Pair(image, mask) for image, mask in zip(file["images"], masks, strict=True)]
+
+
+def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
+    """Keep pairs in one compressed file."""
+    images = np.stack([pair.image for pair in pairs])
+    masks = np.packbits(np.stack([pair.masks for pair in pairs]), axis=-1)
+    np.savez_compressed(path, images=images, masks=masks)
+
+
+def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
+    """The networks that the recipe starts from, exported and loaded as in use."""
+    loaded = dict(load_network(start_folder / source) for source in recipe.start)
+    interaction, memory = loaded.get("interaction"), loaded.get("memory")
+    if not (isinstance(interaction, InteractionNetwork) and isinstance(memory, MemoryNetwork)):
+        raise ConfigError("start: the fusion network needs an interaction and a memory checkpoint to make rounds with")
+    fusion = loaded.get("fusion") or FusionNetwork()
+    assert isinstance(fusion, FusionNetwork)
+    with tempfile.TemporaryDirectory() as place:
+        export_networks(
+            interaction, memory, fusion, Path(place), version="training", size=recipe.clip.size, threshold=0.5
+        )
+        return load_model(place)
+
+
+def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingCase | None:
+    return cases[rng.integers(len(cases))] if cases else None
+
+
+def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:
+    """A case's volume and the truth of a random object of it, cut along the sweep axis to MAX_SLICES."""
+    assert case.image is not None
+    target = case.objects[rng.integers(len(case.objects))]
+    volume = Volume(case.image.astype(np.float32), np.diag([*case.spacing, 1.0]))
+    axis = volume.sweep_axis
+    middle = (target.box[axis].start + target.box[axis].stop) // 2
+    first = int(np.clip(middle - MAX_SLICES // 2, 0, max(0, volume.shape[axis] - MAX_SLICES)))
+    cut = tuple(slice(first, first + MAX_SLICES) if a == axis else slice(None) for a in range(3))
+    image = case.image[cut].astype(np.float32)
+    return Volume(image, np.diag([*case.spacing, 1.0])), case.labels[cut] == target.label
+
+
+def _careless_click(
+    truth: NDArray[np.bool_], mask: NDArray[np.bool_], axis: int, rng: np.random.Generator
+) -> Click | None:
+    """A click on a large error of a random slice that has many; the first one in the object's middle."""
+    errors = np.moveaxis(truth ^ mask, axis, 0)
+    counts = errors.reshape(len(errors), -1).sum(1).astype(float)
+    if counts.sum() == 0:
+        return None
+    index = int(rng.choice(len(counts), p=counts**2 / (counts**2).sum()))
+    plane_truth, plane_mask = (np.moveaxis(a, axis, 0)[index] for a in (truth, mask))
+    if not mask.any():
+        row, column = centre(plane_truth)
+        positive = True
+    else:
+        click = error_click(plane_truth, plane_mask, rng)
+        assert click is not None  # the slice has errors
+        row, column, positive = click
+    i, j, k = (*(row, column)[:axis], index, *(row, column)[axis:])
+    return Click((i, j, k), positive)
+
+
+def _round_pairs(
+    volume: Volume,
+    done: Round,
+    truth: NDArray[np.bool_],
+    before: NDArray[np.uint8],
+    after: NDArray[np.uint8],
+    most: int,
+    rng: np.random.Generator,
+) -> list[Pair]:
+    """Pairs of up to `most` slices on which the round changed something."""
+    planes = [np.moveaxis(a, done.axis, 0) for a in (truth, before, after)]
+    changed = [i for i in np.flatnonzero(done.swept) if (planes[1][i] != planes[2][i]).any()]
+    chosen = rng.permutation(changed)[:most].astype(int)
+    pairs = []
+    for index in chosen:
+        image = shrink(image_through(volume, done.lens, int(index)))
+        masks = np.stack([shrink(done.lens.view.look(plane[index])[0]) > 0.5 for plane in planes])
+        pairs.append(Pair((image * 255).astype(np.uint8), masks))
+    return pairs
+
+
+def _made_up(image: NDArray[np.float32], truth: NDArray[np.bool_], rng: np.random.Generator) -> Pair:
+    """Two wrong masks of slice 0 of a clip (S, 3, H, W): perturbed, a neighbour's, or empty."""
+    masks = [truth[0]]
+    for _ in range(2):
+        kind = rng.random()
+        if kind < 0.15:
+            masks.append(np.zeros_like(truth[0]))
+        elif kind < 0.4 and len(truth) > 1:
+            masks.append(truth[rng.integers(1, len(truth))])
+        else:
+            masks.append(perturb(truth[0], rng))
+    whole = shrink(image[0])
+    small = np.stack([shrink(mask.astype(np.float32)) > 0.5 for mask in masks])
+    return Pair((whole * 255).astype(np.uint8), small)
+
+
+def _varied(pair: Pair, rng: np.random.Generator) -> Pair:
+    """Turned, flipped, the two masks swapped at random."""
+    masks = pair.masks if rng.random() < 0.5 else pair.masks[[0, 2, 1]]
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+    image, masks = (np.rot90(a, turns, (1, 2)) for a in (pair.image, masks))
+    return Pair(image[..., ::-1], masks[..., ::-1]) if mirrored else Pair(image, masks)
+
+
+def _stack(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
+    images = np.stack([pair.image for pair in pairs]).astype(np.float32) / 255
+    masks = np.stack([pair.masks for pair in pairs]).astype(np.float32)
+    assert images.shape[-1] == FUSION_SIZE
+    return torch.from_numpy(images[:, None]), torch.from_numpy(masks)
