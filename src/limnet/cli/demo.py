@@ -10,7 +10,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 import limnet
-from limnet.cli.options import Count
+from limnet.cli.options import MaybeCount
 from limnet.cli.rounds import Mask, ScriptedClick, described, play, report_rounds, volume_ml
 from limnet.errors import OutputError
 from limnet.evaluation import next_click
@@ -25,7 +25,7 @@ class Demo:
     """Segment the brain tumour that comes with limnet, with the clicks of the simulated user."""
 
     out: Annotated[Path, arg(metavar="DIR")] = Path("demo")  # gets mask.nii.gz and montage.png
-    threads: Count = None  # default: all cores
+    threads: MaybeCount = None  # default: all cores
 
     def run(self) -> int:
         """Play the rounds, write mask and montage."""

@@ -6,9 +6,12 @@ import shlex
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Annotated
+
+from tyro.conf import arg
 
 import limnet
-from limnet.cli.options import Count, File, Folder
+from limnet.cli.options import File, Folder, MaybeCount
 from limnet.cli.terminal import aligned, progress_bar
 from limnet.errors import ConfigError
 from limnet.evaluation import (
@@ -27,6 +30,8 @@ from limnet.evaluation import (
     read_panel,
 )
 
+Ids = Annotated[str, arg(metavar="1,2", help_behavior_hint="")]
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -34,15 +39,15 @@ class Evaluate:
 
     images: Folder = None  # volumes
     labels: Folder = None  # their truth, under the same names; 0 is background, every other id an object
-    ids: str = ""  # label ids to evaluate, such as 1,2; default: all
+    ids: Ids = ""  # label ids to evaluate; default: all
     root: Folder = None  # holds SET/images and SET/labels for every set
     recipe: File = None  # with --root: rounds, and which objects of which set, such as recipes/panel.toml
-    rounds: Count = None  # of one click each; default: the recipe's, or 6
+    rounds: MaybeCount = None  # of one click each; default: the recipe's, or 6
     out: Folder = None  # gets the tables; a run that was stopped goes on from it
     fusion: bool = True  # without it the last round's masks simply replace the former ones
-    limit: Count = None  # only the first cases of each set
+    limit: MaybeCount = None  # only the first cases of each set
     weights: Folder = None  # networks; default: the shipped ones
-    threads: Count = None  # default: all cores
+    threads: MaybeCount = None  # default: all cores
 
     def run(self) -> int:
         """Evaluate, print and write the tables."""

@@ -5,19 +5,16 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Annotated
-
-from tyro.conf import Positional, arg
 
 import limnet
+from limnet.cli.options import MaybeVolumePath
 
 
 @dataclass(frozen=True)
 class Info:
     """Tell how a volume lies and what it holds; without one, what limnet runs on."""
 
-    volume: Annotated[Positional[Path | None], arg(metavar="VOLUME")] = None  # as for segment
+    volume: MaybeVolumePath = None  # as for segment
 
     def run(self) -> int:
         """Print words and values, one pair a line."""

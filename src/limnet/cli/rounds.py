@@ -47,10 +47,10 @@ def parse_click(text: str) -> ScriptedClick:
     >>> parse_click("10,20,3:-").positive
     False
     """
-    numbers, _, sign = text.partition(":")
+    numbers, colon, sign = text.partition(":")
     try:
         i, j, k = (int(number) for number in numbers.split(","))
-        return ScriptedClick((i, j, k), positive={"": True, "+": True, "-": False}[sign])
+        return ScriptedClick((i, j, k), positive={"": True, ":+": True, ":-": False}[colon + sign])
     except (ValueError, KeyError):
         raise PromptError(
             f"--click {text!r}: expected three whole numbers I,J,K, such as 120,88,14,"

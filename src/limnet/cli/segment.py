@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import UseAppendAction, arg
 
 import limnet
-from limnet.cli.options import Count, File, Folder, VolumePath
+from limnet.cli.options import File, Folder, MaybeCount, VolumePath
 from limnet.cli.rounds import (
     ScriptedClick,
     described,
@@ -22,7 +22,7 @@ from limnet.cli.rounds import (
 from limnet.errors import PromptError
 from limnet.evaluation.montage import draw_montage, write_montage
 
-Axis = Annotated[Literal[0, 1, 2] | None, arg(metavar="0|1|2")]
+Axis = Annotated[Literal[0, 1, 2] | None, arg(metavar="0|1|2", help_behavior_hint="")]
 Clicks = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="I,J,K[:-]")]
 
 
@@ -38,7 +38,7 @@ class Segment:
     png: File = None  # picture of the mask after every round
     truth: File = None  # reference mask: prints the Dice of every round
     weights: Folder = None  # networks; default: the shipped ones
-    threads: Count = None  # default: all cores
+    threads: MaybeCount = None  # default: all cores
 
     def run(self) -> int:
         """Play the clicks, write the mask."""

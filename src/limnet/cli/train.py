@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from limnet.cli.options import Count, Folder
+from limnet.cli.options import Count, Folder, MaybeCount
 from limnet.cli.terminal import progress_bar
 from limnet.errors import ConfigError, OutputError
 
@@ -24,8 +24,8 @@ class Train:
     resume: bool = False  # go on from the checkpoint in --out
     data: Folders = ()  # hold SET/images and SET/labels, or label maps alone; default: random shapes only
     out: Folder = None  # gets checkpoint and curves; default: runs/RECIPE-NAME
-    workers: int = 1  # processes that make clips
-    threads: Count = None  # default: all cores
+    workers: Count = 1  # processes that make clips
+    threads: MaybeCount = None  # default: all cores
 
     def run(self) -> int:
         """Train until the minutes are spent."""

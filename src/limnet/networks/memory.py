@@ -65,29 +65,30 @@ class Memory(NamedTuple):
 
 
 def similarity(memory_key: Tensor, shrinkage: Tensor, key: Tensor, selection: Tensor) -> Tensor:
-    """Anisotropic L2: S[i, j] = -s[i] * sum_c e[c, j] (k[c, i] - q[c, j])^2 / sqrt(Ck).
+    """Anisotropic L2: S[j, i] = -s[i] * sum_c e[c, j] (k[c, i] - q[c, j])^2 / sqrt(Ck).
 
     XMem (arXiv:2207.07115), eq. 2. memory_key (B, Ck, N), shrinkage (B, 1, N), key and selection of
-    the query (B, Ck, HW) -> (B, N, HW). Expanded, so that nothing of size (Ck, N, HW) is ever built.
+    the query (B, Ck, HW) -> (B, HW, N): a row per position, so that the top-k below runs along memory
+    that lies together. Expanded, so that nothing of size (Ck, N, HW) is ever built.
     """
-    k = memory_key.transpose(1, 2)  # (B, N, Ck)
-    k_squared = k.pow(2) @ selection  # (B, N, HW)
-    cross = k @ (key * selection)  # (B, N, HW)
-    q_squared = (selection * key.pow(2)).sum(1, keepdim=True)  # (B, 1, HW)
-    distance = k_squared - 2 * cross + q_squared  # (B, N, HW)
-    return -shrinkage.transpose(1, 2) * distance / math.sqrt(memory_key.shape[1])
+    e = selection.transpose(1, 2)  # (B, HW, Ck)
+    q = key.transpose(1, 2)  # (B, HW, Ck)
+    k_squared = e @ memory_key.pow(2)  # (B, HW, N)
+    cross = (e * q) @ memory_key  # (B, HW, N)
+    q_squared = (e * q.pow(2)).sum(2, keepdim=True)  # (B, HW, 1)
+    distance = k_squared - 2 * cross + q_squared  # (B, HW, N)
+    return distance * (shrinkage * (-1 / math.sqrt(memory_key.shape[1])))
 
 
 def top_k_affinity(scores: Tensor, top_k: int) -> Tensor:
-    """Softmax over the `top_k` most similar elements, zero elsewhere: (B, N, HW), columns sum to 1.
+    """Softmax over the `top_k` most similar elements, zero elsewhere: (B, HW, N), rows sum to 1.
 
     Written by threshold rather than by index: ties at the threshold are all kept, and the export has
     no scatter. With fewer than `top_k` elements all are read.
     """
-    threshold = scores.topk(min(top_k, scores.shape[1]), dim=1).values[:, -1:]  # (B, 1, HW)
-    best = scores.amax(1, keepdim=True)  # (B, 1, HW)
-    weight = torch.where(scores >= threshold, (scores - best).exp(), torch.zeros_like(scores))
-    return weight / weight.sum(1, keepdim=True)
+    top = scores.topk(min(top_k, scores.shape[2]), dim=2).values  # (B, HW, k), falling
+    weight = torch.where(scores >= top[..., -1:], (scores - top[..., :1]).exp(), 0.0)  # (B, HW, N)
+    return weight / weight.sum(2, keepdim=True)
 
 
 class QueryEncoder(nn.Module):
@@ -187,12 +188,10 @@ class CarryNetwork(nn.Module):
                 continue
             if mine.shape == theirs[name].shape:
                 mine.copy_(theirs[name])
-            else:  # a layer over the input, (outputs, channels * pixels, k, k): slice, mask, ..., hints
-                pixels = mine.shape[1] // CARRY_CHANNELS
-                first, last = (IMAGE_CHANNELS + 1) * pixels, HINT_CHANNELS * pixels
+            else:  # a layer over the input, (outputs, channels, k, k): slice, mask, ..., hints
                 mine.zero_()
-                mine[:, :first] = theirs[name][:, :first]
-                mine[:, -last:] = theirs[name][:, -last:]
+                mine[:, : IMAGE_CHANNELS + 1] = theirs[name][:, : IMAGE_CHANNELS + 1]
+                mine[:, -HINT_CHANNELS:] = theirs[name][:, -HINT_CHANNELS:]
         for layer in (self.join[-1], self.update.candidate):
             layer.weight.mul_(0.1)
 
@@ -237,9 +236,9 @@ class MemoryNetwork(nn.Module):
         """
         batch, _, h, w = query.key.shape
         scores = similarity(memory.key, memory.shrinkage, query.key.flatten(2), query.selection.flatten(2))
-        affinity = top_k_affinity(scores, self.config.top_k)  # (B, N, HW)
-        readout = memory.value @ affinity  # (B, Cv, HW)
-        return readout.reshape(batch, -1, h, w), affinity.sum(2)
+        affinity = top_k_affinity(scores, self.config.top_k)  # (B, HW, N)
+        readout = memory.value @ affinity.transpose(1, 2)  # (B, Cv, HW)
+        return readout.reshape(batch, -1, h, w), affinity.sum(1)
 
 
 def potentiate(candidates: Memory, prototypes: Memory, selection: Tensor) -> Tensor:
@@ -247,5 +246,5 @@ def potentiate(candidates: Memory, prototypes: Memory, selection: Tensor) -> Ten
 
     `selection` (B, Ck, P) belongs to the prototypes -> (B, Cv, P).
     """
-    scores = similarity(candidates.key, candidates.shrinkage, prototypes.key, selection)  # (B, N, P)
-    return candidates.value @ scores.softmax(dim=1)
+    scores = similarity(candidates.key, candidates.shrinkage, prototypes.key, selection)  # (B, P, N)
+    return candidates.value @ scores.softmax(dim=2).transpose(1, 2)

@@ -75,7 +75,8 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
         number = worker.id if worker else 0
-        torch.set_num_threads(1)
+        if worker is not None:  # beside the training, which keeps its threads
+            torch.set_num_threads(1)
         rng = np.random.default_rng((self.seed, number))
         factory = ShapeFactory(self.recipe.shapes, seed=self.seed * 1000 + number)
         mixture = Mixture.of(self.cases, self.recipe.data)

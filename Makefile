@@ -1,0 +1,52 @@
+# A fresh machine needs Python 3.10 to 3.13 and make; each of these does all its set-up, in .venv, once:
+#
+#   make demo     segment the sample volume with scripted clicks; mask and montage go to demo/
+#   make test     run the whole test suite (installs torch, for the tests of training and export)
+#   make check    format, lint, types, import contracts, fast tests
+#   make clean    remove .venv, so that the next of these sets up anew
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$name -c '$(SUPPORTED)' >/dev/null 2>&1 && echo $$name && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.demo
+	$(BIN)/limnet demo --out demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not slow"
+
+clean:
+	rm -rf $(VENV)
+
+# One stamp per step, each on top of the last, so that two targets at once never install at once.
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "no Python 3.10 to 3.13 found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade pip
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml src/limnet/__init__.py
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	@echo "installing what the tests need; torch is large, so the first time takes minutes"
+	$(INSTALL) --editable '.[train]' --group test
+	touch $@
+
+$(VENV)/.check: $(VENV)/.test
+	$(INSTALL) --group check
+	touch $@

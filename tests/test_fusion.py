@@ -1,0 +1,113 @@
+"""Stage 3: which mask survives, and changes that can be taken back bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from doubles import FakeLimNet
+from limnet.fusion import Change, Verdict, fuse, shrink
+from limnet.model import Judgement
+
+Array = NDArray[np.float32]
+EXTRAPOLATES = "shrink() extends the border linearly below 128 pixels: masks from -0.5 to 1.3"
+RNG = np.random.default_rng(0)
+IMAGE = RNG.random((3, 32, 32)).astype(np.float32)
+ONE, TWO = np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32)
+boxes = st.tuples(*[st.tuples(st.integers(0, 5), st.integers(1, 6)) for _ in range(3)])
+
+
+@given(boxes, st.floats(0, 1), st.integers(0, 9))
+@settings(max_examples=80, deadline=None, derandomize=True)
+def test_a_change_flips_its_voxels_and_twice_is_nothing(box, share: float, seed: int) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(seed)
+    low, shape = tuple(a for a, _ in box), tuple(n for _, n in box)
+    before = (rng.random((11, 11, 11)) < 0.5).astype(np.uint8)
+    flipped = rng.random(shape) < share
+    expected = before.copy()
+    expected[tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))] ^= flipped
+    mask, change = before.copy(), Change.of(low, flipped)
+    change.apply(mask)
+    np.testing.assert_array_equal(mask, expected)
+    assert mask.max() <= 1
+    change.apply(mask)
+    np.testing.assert_array_equal(mask, before)
+
+
+def test_a_change_keeps_only_the_box_that_changed() -> None:
+    flipped = np.zeros((50, 60, 70), bool)
+    flipped[10:12, 20:23, 30:34] = True
+    change = Change.of((5, 0, 1), flipped)
+    assert (change.low, change.shape) == ((15, 20, 31), (2, 3, 4))
+    assert len(change.data) < 40
+
+
+def test_no_change_is_a_change_too() -> None:
+    mask = np.ones((3, 3, 3), np.uint8)
+    Change.of((0, 0, 0), np.zeros((3, 3, 3), bool)).apply(mask)
+    assert mask.all()
+
+
+@pytest.mark.parametrize(
+    ("preference", "verdict"),
+    [(0.51, Verdict(True, 0.9)), (0.5, Verdict(False, 0.6)), (0.0, Verdict(False, 0.6))],
+)
+def test_the_previous_mask_is_kept_above_the_threshold(preference: float, verdict: Verdict) -> None:
+    assert fuse(FakeLimNet(preference, previous_quality=0.9, quality=0.6), IMAGE, ONE, TWO) == verdict
+
+
+def test_without_a_previous_mask_only_the_quality_counts() -> None:
+    assert fuse(FakeLimNet(preference=1.0, quality=0.6), IMAGE, None, TWO) == Verdict(False, 0.6)
+
+
+def test_the_network_sees_previous_then_current_at_its_own_size() -> None:
+    class Recorder(FakeLimNet):
+        def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
+            self.seen = (image.shape, previous.shape, previous.mean(), current.mean())
+            return self.judgement
+
+    model = Recorder()
+    fuse(model, IMAGE, ONE, TWO)
+    assert model.seen == ((3, 128, 128), (128, 128), 0, 1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_shrink_averages_whole_blocks(factor: int) -> None:
+    maps = RNG.random((2, 128 * factor, 128 * factor)).astype(np.float32)
+    expected = [
+        [maps[c, factor * r : factor * (r + 1), factor * k : factor * (k + 1)].mean() for k in (0, 64, 127)]
+        for c in (0, 1)
+        for r in (0, 63, 127)
+    ]
+    found = shrink(maps)[:, [0, 63, 127]][..., [0, 64, 127]]
+    np.testing.assert_allclose(found.reshape(6, 3), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 192, 320])
+def test_shrink_by_other_factors_keeps_a_ramp_a_ramp(size: int) -> None:
+    centres = (np.arange(size, dtype=np.float32) + 0.5) / size
+    ramp = np.broadcast_to(centres, (size, size))
+    small = shrink(ramp)
+    assert small.shape == (128, 128)
+    inner = slice(128 // 32, -128 // 32)  # beyond the outermost pixel centres the ramp is extended
+    np.testing.assert_allclose(
+        small[:, inner], np.broadcast_to((np.arange(128) + 0.5) / 128, (128, 128))[:, inner], atol=1e-5
+    )
+    np.testing.assert_allclose(shrink(np.ones((size, size), np.float32)), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        192,
+        *(pytest.param(n, marks=pytest.mark.xfail(strict=True, reason=EXTRAPOLATES)) for n in (32, 64, 96)),
+    ],
+)
+def test_shrunken_masks_stay_between_zero_and_one(size: int) -> None:
+    mask = (RNG.random((size, size)) < 0.5).astype(np.float32)
+    small = shrink(mask)
+    assert small.min() >= 0
+    assert small.max() <= 1

@@ -1,0 +1,92 @@
+"""The house: what the door shows, what is never imported, what is shipped."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from conftest import Ball
+
+import limnet
+from limnet.model import GRAPHS, read_manifest, verify
+from limnet.sample import sample_truth_path, sample_volume_path
+
+ROOT = Path(__file__).parents[1]
+WEIGHTS = Path(limnet.__file__).parent / "weights"
+
+
+def test_the_door_shows_these_names_and_no_others() -> None:
+    assert limnet.__all__ == [
+        "Click",
+        "LimNet",
+        "LimNetError",
+        "LimNetWarning",
+        "Round",
+        "Session",
+        "SliceMask",
+        "Volume",
+        "__version__",
+        "load_model",
+        "read_mask",
+        "read_volume",
+        "write_mask",
+    ]
+    assert all(hasattr(limnet, name) for name in limnet.__all__)
+
+
+def test_there_is_one_version() -> None:
+    assert version("limnet") == limnet.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)[0]
+    assert newest in ("Unreleased", limnet.__version__)
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after `code`."""
+    code += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("module", ["limnet", "limnet.cli", "limnet.evaluation"])
+def test_importing_never_imports_torch(module: str) -> None:
+    assert not modules_after(f"import {module}") & {"torch", "onnx", "matplotlib", "SimpleITK"}
+
+
+def test_segmenting_never_imports_torch(ball: Ball, tmp_path: Path) -> None:
+    words = ["segment", str(ball.volume), "-o", str(tmp_path / "mask.nii"), "--click", "20,16,6"]
+    code = f"from limnet.cli import main; assert main({words!r}) == 0"
+    assert not modules_after(code) & {"torch", "onnx", "matplotlib", "SimpleITK"}
+    assert limnet.read_mask(tmp_path / "mask.nii")[20, 16, 6] == 1
+
+
+def test_the_shipped_weights_are_whole_of_this_version_and_small() -> None:
+    verify(WEIGHTS)
+    assert read_manifest(WEIGHTS).version == limnet.__version__
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 20e6
+
+
+def test_the_wheel_holds_weights_sample_and_licences(tmp_path: Path) -> None:
+    builders = pytest.importorskip("hatchling.builders.wheel")
+    (wheel,) = builders.WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = set(zipfile.ZipFile(wheel).namelist())
+    expected = {f"limnet/weights/{name}.onnx" for name in GRAPHS} | {"limnet/weights/manifest.json"}
+    expected |= {f"limnet/sample/{path().name}" for path in (sample_volume_path, sample_truth_path)}
+    expected |= {"limnet/sample/SOURCE.md", "limnet/py.typed"}
+    assert not expected - names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not any(name.startswith(("tests", "runs", "docs")) for name in names)
+
+
+@pytest.mark.slow
+def test_the_demo_reaches_dice_080_by_round_six(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from limnet.cli import main
+
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    scores = [float(score) for score in re.findall(r"Dice (\d\.\d+)", capsys.readouterr().out)]
+    assert max(scores) >= 0.80
