@@ -1,4 +1,4 @@
-"""What several tests share: networks that only know bright from dark, and a volume with one bright ball."""
+"""What several tests share: sessions without weights, and a volume with one bright ball, as files."""
 
 from __future__ import annotations
 
@@ -13,51 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 import limnet
-from limnet.model import Carried, Elements, Judgement, Manifest, SliceFeatures
-
-Array = NDArray[np.float32]
+from doubles import FakeLimNet
 
 CENTRE = (20, 16, 6)  # of the ball, in voxels
 
 
-class BrightNetworks:
-    """In the place of LimNet: the object is whatever is bright, on every slice, whatever was clicked."""
+class NamedLimNet(FakeLimNet):
+    """The fake under a name of its own, as evaluations print it."""
 
-    identity = "0.0.0-bright"
-    manifest = Manifest("0.0.0", 64, 0.5, key_dim=4, value_dim=4, sensory_dim=2, sha256={})
-
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
-        return _bright(image)
-
-    def query(self, image: Array) -> SliceFeatures:
-        small = image.shape[1] // 16
-        key = np.zeros((4, small, small), np.float32)
-        return SliceFeatures(key, key[:1] + 1, key, np.zeros((112, small, small), np.float32))
-
-    def value(self, image: Array, probability: Array, f16: Array) -> Array:
-        return np.zeros((4, *f16.shape[1:]), np.float32)
-
-    def carry(
-        self,
-        image: Array,
-        features: SliceFeatures,
-        neighbour: Array,
-        probability: Array,
-        hints: Array,
-        memory: Elements,
-        sensory: Array,
-    ) -> Carried:
-        return Carried(_bright(image), sensory, np.zeros(memory.key.shape[1], np.float32))
-
-    def potentiate(self, candidates: Elements, prototypes: NDArray[np.intp]) -> Elements:
-        return Elements(*(array[:, prototypes] for array in candidates))
-
-    def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
-        return Judgement(preference=0.0, previous_quality=0.5, quality=0.9)
-
-
-def _bright(image: Array) -> Array:
-    return np.where(image.mean(0) > 0.5, np.float32(0.95), np.float32(0.05))
+    identity = "0.0.0-fake"
 
 
 @dataclass(frozen=True)
@@ -71,15 +35,16 @@ class Ball:
 
 
 @pytest.fixture
-def bright_networks(monkeypatch: pytest.MonkeyPatch) -> BrightNetworks:
-    """Sessions run on BrightNetworks wherever nobody names other weights."""
-    networks = BrightNetworks()
+def fake_networks(monkeypatch: pytest.MonkeyPatch) -> FakeLimNet:
+    """Sessions run on the fake wherever nobody names other weights."""
+    networks = NamedLimNet(size=64)
     real: Callable[..., Any] = limnet.load_model
 
     def load_model(path: Path | None = None, threads: int | None = None) -> Any:
         return networks if path is None else real(path, threads)
 
     monkeypatch.setattr(limnet, "load_model", load_model)
+    monkeypatch.setattr(limnet.session, "load_model", load_model)
     return networks
 
 

@@ -1,4 +1,4 @@
-"""Stand-ins for the networks that follow rules a reader can check by hand, and small volumes to use them on."""
+"""Stand-ins for the networks that follow rules a reader can check by hand, and small volumes for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZE = 32  # pixels of a fake's view
 
 
 class FakeLimNet(LimNet):
-    """The object is what is bright: a click takes the bright region under it, a mask those it meets next door.
+    """The object is what is bright: a click takes the bright region under it, a mask those it meets.
 
     `preference` is what it says of every pair of masks; `previous_quality` and `quality` likewise.
     """
@@ -84,7 +84,7 @@ class CopyLimNet(FakeLimNet):
 
 
 class WilfulLimNet(FakeLimNet):
-    """Blobs and judgements that follow from the input alone, but neither from the clicks' meaning nor the image's."""
+    """Blobs and judgements that follow from the input alone, whatever clicks and image mean."""
 
     def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
         return _blobs(image, previous, clicks)

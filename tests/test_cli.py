@@ -21,7 +21,7 @@ from limnet.errors import ConfigError, PromptError
 from limnet.evaluation import dice
 
 INSIDE, OUTSIDE = "20,16,6", "2,2,6"
-pytestmark = pytest.mark.usefixtures("bright_networks")
+pytestmark = pytest.mark.usefixtures("fake_networks")
 
 Capture = pytest.CaptureFixture[str]
 
@@ -123,7 +123,7 @@ def test_info_describes_a_volume(ball: Ball, capsys: Capture) -> None:
 def test_info_without_a_volume_names_versions_and_weights(capsys: Capture) -> None:
     assert main(["info"]) == 0
     shown = capsys.readouterr().out
-    for words in (limnet.__version__, "0.0.0-bright", "onnxruntime", "CPUExecutionProvider"):
+    for words in (limnet.__version__, "0.0.0-fake", "onnxruntime", "CPUExecutionProvider"):
         assert words in shown
 
 
@@ -153,7 +153,7 @@ def test_evaluate_prints_and_writes_dice_by_round(panel: Path, tmp_path: Path, c
     out = tmp_path / "tables"
     assert main(["evaluate", *folders(panel), "--rounds", "2", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "limnet 0.0.0-bright, fusion on, 2 rounds, cap 2" in shown
+    assert "limnet 0.0.0-fake, fusion on, 2 rounds, cap 2" in shown
     assert re.search(r"^balls +1 +0\.9\d\d +0\.9\d\d ", shown, re.MULTILINE)
     assert (out / "rounds.csv").exists()
     assert "limnet evaluate --images" in (out / "summary.md").read_text()
@@ -219,7 +219,7 @@ def test_train_hands_its_words_to_the_loop(
 def test_train_does_not_overwrite_a_run(recipe: Path, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "checkpoint.json").write_text("{}")
     assert main(["train", str(recipe), "--minutes", "1", "--out", str(tmp_path)]) == 2
-    assert "already holds a checkpoint; add --resume" in capsys.readouterr().err
+    assert "already holds a checkpoint; add --resume or" in capsys.readouterr().err
 
 
 def test_train_without_torch_names_the_extra(

@@ -17,7 +17,7 @@ from conftest import Ball
 from limnet.cli import main
 
 INSIDE = "20,16,6"
-pytestmark = pytest.mark.usefixtures("bright_networks")
+pytestmark = pytest.mark.usefixtures("fake_networks")
 
 Capture = pytest.CaptureFixture[str]
 

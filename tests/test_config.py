@@ -41,8 +41,14 @@ def test_integers_are_accepted_as_floats_and_become_floats() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": "a", "inner": {"write_evry": 1}}, "r inner: 'write_evry' is not a setting; did you mean 'write_every'?"),
-        ({"name": "a", "zzz": 1}, "r: 'zzz' is not a setting; known: bold, inner, name, pair, sizes, weights"),
+        (
+            {"name": "a", "inner": {"write_evry": 1}},
+            "r inner: 'write_evry' is not a setting; did you mean 'write_every'?",
+        ),
+        (
+            {"name": "a", "zzz": 1},
+            "r: 'zzz' is not a setting; known: bold, inner, name, pair, sizes, weights",
+        ),
         ({}, "r: 'name' is missing; it has no default"),
         ({"name": 3}, "r name: expected str, got 3"),
         ({"name": "a", "inner": {"write_every": True}}, "r inner write_every: expected int, got True"),
@@ -56,7 +62,7 @@ def test_integers_are_accepted_as_floats_and_become_floats() -> None:
         ({"name": "a", "weights": {"x": "y"}}, "r weights.x: expected float, got 'y'"),
         ({"name": "a", "bold": 1}, "r bold: expected bool, got 1"),
     ],
-)  # fmt: skip
+)
 def test_a_table_that_does_not_fit_is_an_error_naming_the_place(
     table: dict[str, object], message: str
 ) -> None:

@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from doubles import SIZE, CopyLimNet, FakeLimNet, box_volume, volume_of
+from limnet.lens import Seen, SliceCache, image_through, lens_at, plane_of
 from limnet.memory import BankConfig, slices, sweep_one_way
-from limnet.memory.propagate import Anchor, Seen, anchor_elements
-from limnet.memory.slices import SliceCache, image_through, lens_at, plane_of
+from limnet.memory.propagate import Anchor, anchor_elements
 from limnet.model import Carried, Elements, LimNet, SliceFeatures
 from limnet.view import whole_view
 from limnet.volume import Volume

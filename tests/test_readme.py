@@ -18,7 +18,7 @@ from limnet.sample import sample_volume_path
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-pytestmark = pytest.mark.usefixtures("bright_networks")
+pytestmark = pytest.mark.usefixtures("fake_networks")
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -39,7 +39,7 @@ def commands() -> list[str]:
 def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (block,) = blocks(ROOT / "README.md", "python")
-    exec(block, {})  # noqa: S102  # our own README
+    exec(block, {})  # our own README
     mask = limnet.read_mask("mask.nii.gz", like=limnet.read_volume(sample_volume_path()))
     assert mask[181, 101, 16] == 1
     assert mask[150, 60, 16] == 0

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from doubles import SIZE, FakeLimNet, box_volume
 from limnet.interaction import REFIT, PlaneClick
-from limnet.memory.slices import plane_of
+from limnet.lens import plane_of
 from limnet.view import min_side_mm, whole_view
 from limnet.volume import Volume
 from limnet.zoom import choose_view

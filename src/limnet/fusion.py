@@ -1,4 +1,4 @@
-"""Stage 3: the best of the rounds, slice by slice (paper: Multi-Round Result Fusion), and rounds as values."""
+"""Stage 3: the best of the rounds, slice by slice (paper: Multi-Round Result Fusion); rounds as values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.memory.slices import Lens
+from limnet.lens import Lens
 from limnet.model import FUSION_SIZE, LimNet
 from limnet.prompt import Click
 
@@ -34,7 +34,7 @@ class Change:
 
     @classmethod
     def of(cls, low: tuple[int, int, int], flipped: Mask) -> Change:
-        """From a block (I', J', K') of flipped voxels whose first voxel lies at `low`; empty edges are cut."""
+        """From a block of flipped voxels whose first voxel lies at `low`; its empty edges are cut off."""
         if not flipped.any():
             return cls(low, (0, 0, 0), b"")
         cut = []
@@ -64,33 +64,57 @@ class Round:
     clicks: tuple[Click, ...]
     change: Change  # against the mask before
     provenance: NDArray[np.int16]  # (S,) along the axis: the round each slice's mask is from, -1 none
+    carried: NDArray[np.int16]  # (S,) slices between each mask and its prompt, -1 none
     quality: Array  # (S,) predicted Dice, NaN where nothing was propagated
     swept: NDArray[np.bool_]  # (S,) slices this round went through
     lens: Lens  # how the slices were seen; kept so that a replay sees the same
 
 
-def fuse(model: LimNet, image: Array, previous: Array | None, current: Array) -> Verdict:
-    """Judge a slice: image (3, H, W), masks (H, W) in [0, 1]; without a previous mask only the quality.
+class Candidate(NamedTuple):
+    """A mask of a slice that fusion may keep."""
+
+    mask: Array  # (H, W), in the view, in [0, 1]
+    carried: int  # slices between it and the prompt it was carried from; -1 nobody carried one here
+
+
+def fuse(model: LimNet, image: Array, previous: Candidate | None, current: Candidate) -> Verdict:
+    """Judge a slice (3, H, W) by its masks; without a previous one only the quality is found.
 
     The previous mask is kept when its preference exceeds the threshold stored with the weights.
     """
-    small = shrink(image)
-    now = shrink(current)
-    judgement = model.judge(small, now if previous is None else shrink(previous), now)
+    before = current if previous is None else previous
+    now = shrink(current.mask)
+    judgement = model.judge(
+        shrink(image), shrink(before.mask), now, nearness(np.array([before.carried, current.carried]))
+    )
     if previous is not None and judgement.preference > model.manifest.threshold:
         return Verdict(True, judgement.previous_quality)
     return Verdict(False, judgement.quality)
 
 
+def nearness(carried: NDArray[np.integer]) -> Array:
+    """1 on a prompted slice, 1/2 ten slices away, 0 where nothing (-1) was carried; same shape.
+
+    >>> nearness(np.array([0, 10, -1])).tolist()
+    [1.0, 0.5, 0.0]
+    """
+    return np.where(carried < 0, 0, 1 / (1 + np.maximum(carried, 0) / 10)).astype(np.float32)
+
+
 def shrink(maps: Array) -> Array:
-    """What the fusion network sees of a view: (..., H, W) -> (..., 128, 128) by averaging (128, 256, 384 ...) or linear interpolation."""
+    """What the fusion network sees of a view: (..., H, W) -> (..., 128, 128).
+
+    By averaging where the size is a multiple of 128, else by linear interpolation.
+    """
     size = maps.shape[-1]
     factor, rest = divmod(size, FUSION_SIZE)
     if rest == 0:
         blocks = maps.reshape(*maps.shape[:-2], FUSION_SIZE, factor, FUSION_SIZE, factor)
-        return blocks.mean((-3, -1), dtype=np.float32)
+        mean: Array = blocks.mean((-3, -1), dtype=np.float32)
+        return mean
     positions = (np.arange(FUSION_SIZE) + 0.5) * size / FUSION_SIZE - 0.5
     low = np.clip(np.floor(positions).astype(int), 0, size - 2)
     share = (positions - low).astype(np.float32)
     rows = maps[..., low, :] * (1 - share)[:, None] + maps[..., low + 1, :] * share[:, None]
-    return rows[..., low] * (1 - share) + rows[..., low + 1] * share
+    both: Array = rows[..., low] * (1 - share) + rows[..., low + 1] * share
+    return both

@@ -7,7 +7,7 @@ computed at half the view's size. Everything here takes batches: B, C channels (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,8 @@ RING_BOX = 9  # half-size pixels; a pixel this far around a mask may still be ob
 def halve(images: NDArray[np.float32]) -> Maps:
     """Mean of 2 x 2 pixels: (..., H, W) -> (..., H/2, W/2); H and W must be even."""
     rows = images[..., ::2, :] + images[..., 1::2, :]
-    return (rows[..., ::2] + rows[..., 1::2]) * np.float32(0.25)
+    mean: Maps = (rows[..., ::2] + rows[..., 1::2]) * np.float32(0.25)
+    return mean
 
 
 def double(maps: Maps) -> Maps:
@@ -37,7 +38,7 @@ def double(maps: Maps) -> Maps:
     return maps.repeat(2, axis=-2).repeat(2, axis=-1)
 
 
-def click_maps(pixels: list[tuple[float, float]], size: int) -> Maps:
+def click_maps(pixels: Sequence[tuple[float, float]], size: int) -> Maps:
     """Disks of radius size/40 around `pixels` (row, column) of a view of size x size -> (size, size)."""
     maps = np.zeros((size, size), np.float32)
     grid = np.arange(size, dtype=np.float32)
@@ -66,7 +67,9 @@ def geodesic_nearness(image: Maps, seeds: Mask) -> Maps:
             distance = np.minimum.accumulate(distance - cost, axis) + cost
             flipped = np.flip(distance + cost, axis)
             distance = np.flip(np.minimum.accumulate(flipped, axis), axis) - cost
-    return np.exp(-np.minimum(distance, far)) * seeds.any((1, 2))[:, None, None]
+    has_seeds = seeds.reshape(len(seeds), -1).max(1)[:, None, None]
+    nearness: Maps = np.exp(-np.minimum(distance, far)) * has_seeds
+    return nearness
 
 
 def click_likeness(image: Maps, positive: Mask) -> Maps:
@@ -117,7 +120,8 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
         here = np.minimum(image[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
         here += NUM_BINS * np.arange(batch)[:, None, None]
         odds += (_log_histogram(bins, mask, batch) - _log_histogram(bins, around, batch))[here]
-    return (1 / (1 + np.exp(-np.clip(odds / channels, -8, 8)))).astype(np.float32)
+    likeness: Maps = (1 / (1 + np.exp(-np.clip(odds / channels, -8, 8)))).astype(np.float32)
+    return likeness
 
 
 def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
@@ -142,7 +146,8 @@ def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
 def _halve_seeds(seeds: Mask) -> Mask:
     """A half-size pixel is a seed when one of its four pixels is."""
     rows = seeds[..., ::2, :] | seeds[..., 1::2, :]
-    return rows[..., ::2] | rows[..., 1::2]
+    any_of_four: Mask = rows[..., ::2] | rows[..., 1::2]
+    return any_of_four
 
 
 def _log_histogram(bins: NDArray[np.int64], mask: Mask, batch: int) -> Maps:
@@ -150,4 +155,5 @@ def _log_histogram(bins: NDArray[np.int64], mask: Mask, batch: int) -> Maps:
     counts = np.bincount(bins[mask], minlength=batch * NUM_BINS).reshape(batch, NUM_BINS)
     smooth = ndimage.uniform_filter1d(counts.astype(np.float32), 3, axis=1, mode="constant")
     shares = (smooth + 0.5) / (smooth.sum(1, keepdims=True) + 0.5 * NUM_BINS)
-    return np.log(shares).ravel()
+    logs: Maps = np.log(shares).ravel()
+    return logs

@@ -47,7 +47,7 @@ def prompt_probability(
         for click in chosen:
             row, column = view.nearest_pixel(click.row, click.column)
             seeds[sign, 0, row, column] = True
-    hints = click_hints(image[None, :_colours(image)], *seeds)[0]
+    hints = click_hints(image[None, : _colours(image)], *seeds)[0]
     return model.interaction(image, previous, maps, hints) * view.inside
 
 

@@ -89,7 +89,11 @@ class LimNet:
     def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
         """Image (3, H, W), maps (H, W), (2, H, W), (3, H, W), in [0, 1] -> probability (H, W)."""
         (logits,) = self._run(
-            "interaction", image=image[None], previous=previous[None, None], clicks=clicks[None], hints=hints[None]
+            "interaction",
+            image=image[None],
+            previous=previous[None, None],
+            clicks=clicks[None],
+            hints=hints[None],
         )
         return _sigmoid(logits[0, 0])
 
@@ -99,8 +103,9 @@ class LimNet:
 
     def value(self, image: Array, probability: Array, f16: Array) -> Array:
         """Image (3, H, W), its mask's probability (H, W), (112, h, w) -> value (Cv, h, w)."""
-        (value,) = self._run("value", image=image[None], mask=probability[None, None], f16=f16[None])
-        return value[0]
+        (values,) = self._run("value", image=image[None], mask=probability[None, None], f16=f16[None])
+        value: Array = values[0]
+        return value
 
     def carry(
         self,
@@ -142,10 +147,14 @@ class LimNet:
         )
         return Elements(key, shrinkage, selection, value[0])
 
-    def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
-        """Compare two masks (128, 128) of a slice (3, 128, 128), all in [0, 1]."""
+    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
+        """Compare two masks (128, 128) of a slice (3, 128, 128) by them and their prompts' nearness (2,)."""
         preference, quality = self._run(
-            "fusion", image=image[None], previous=previous[None, None], current=current[None, None]
+            "fusion",
+            image=image[None],
+            previous=previous[None, None],
+            current=current[None, None],
+            nearness=nearness[None],
         )
         before, now = _sigmoid(quality[0])
         return Judgement(float(_sigmoid(preference)[0]), float(before), float(now))
@@ -181,7 +190,9 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path}: no such file; expected a folder of exported networks (see `limnet export`)"
         ) from None
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not readable as JSON ({error}); export or install the weights again") from None
+        raise WeightsError(
+            f"{path}: not readable as JSON ({error}); export or install the weights again"
+        ) from None
     names = {field.name for field in fields(Manifest)}
     if not isinstance(table, dict) or set(table) != names:
         raise WeightsError(f"{path}: expected the keys {', '.join(sorted(names))}; export the weights again")
@@ -226,4 +237,5 @@ def _load_graph(folder: Path, name: str, manifest: Manifest, threads: int | None
 
 
 def _sigmoid(logits: Array) -> Array:
-    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    probability: Array = np.reciprocal(1 + np.exp(-np.clip(logits, -30, 30)))
+    return probability

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import index as as_integer
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import PromptError
-from limnet.fusion import Change, Round, fuse
+from limnet.fusion import Candidate, Change, Round, fuse
 from limnet.interaction import (
     GROWTH,
     MAX_GROWTHS,
@@ -25,9 +26,9 @@ from limnet.interaction import (
     obey,
     prompt_probability,
 )
+from limnet.lens import Lens, SliceCache, image_through, lens_at, plane_of
 from limnet.memory import BankConfig, SliceMask, sweep_one_way
 from limnet.memory.propagate import Anchor, anchor_elements
-from limnet.memory.slices import Lens, SliceCache, image_through, lens_at, plane_of
 from limnet.model import Elements, LimNet, load_model
 from limnet.prompt import Click, Voxel
 from limnet.view import view_around
@@ -36,6 +37,7 @@ from limnet.zoom import choose_view
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Number = TypeVar("Number", np.bool_, np.uint8)
 
 PATIENCE = 3  # empty slices in a row after which a sweep stops
 TOUCHING = 0.02  # share of the view's side that a mask must occupy at its border to make it grow
@@ -87,14 +89,14 @@ class Session:
 
     @property
     def axis(self) -> int:
-        """The axis slices are cut along: of the pending clicks, else of the last round, else the volume's."""
+        """The sweep axis: of the pending clicks, else of the last round, else the volume's."""
         if self._pending:
             return self._pending[-1].axis
         return self._rounds[-1].axis if self._rounds else self.volume.sweep_axis
 
     @property
     def mask(self) -> NDArray[np.uint8]:
-        """The object, 0 or 1, of the volume's shape: all rounds and the prompt masks of pending clicks; a copy."""
+        """The object, 0 or 1, in the volume's shape: all rounds and pending prompt masks; a copy."""
         mask = self._mask.copy()
         for prompted in self._pending:
             _plane(mask, prompted.axis, prompted.slice_index)[...] = prompted.mask
@@ -125,13 +127,13 @@ class Session:
 
     @property
     def quality(self) -> Array:
-        """Predicted Dice of each slice along the last round's axis, (S,); NaN where nothing was propagated."""
+        """Predicted Dice of each slice along the last round's axis, (S,); NaN where nothing came."""
         if not self._rounds:
             return np.full(self.volume.shape[self.axis], np.nan, np.float32)
         return self._rounds[-1].quality.copy()
 
     def suggest_slice(self) -> int | None:
-        """The slice most worth a look: the lowest predicted Dice where nobody has clicked; None before round 1."""
+        """The slice most worth a look: lowest predicted Dice, nobody clicked there; None before round 1."""
         if not self._rounds:
             return None
         quality = self.quality
@@ -141,7 +143,7 @@ class Session:
     # What the user does
 
     def click(self, index: Voxel, positive: bool = True, axis: int | None = None) -> Mask:
-        """Say that the voxel `index` (i, j, k) belongs to the object, or not; returns its slice's mask (h, w).
+        """Say that the voxel `index` (i, j, k) belongs to the object, or not; returns the mask (h, w) there.
 
         `axis` is the one the user's slice is cut along. The click is pending until `propagate()`.
         PromptError when it lies outside, when nothing is there for a negative click to correct, or when
@@ -188,7 +190,7 @@ class Session:
         self._pending, self._undone = (), ()
 
     def undo(self) -> None:
-        """Take back the last click or, when none is pending, the last whole round; nothing to undo is fine."""
+        """Take back the last click or, when none is pending, the last whole round."""
         if self._pending:
             self._undone = (*self._undone, self._pending[-1])
             self._pending = self._pending[:-1]
@@ -295,25 +297,30 @@ class Sweep:
         self.masks: dict[int, Mask] = {}  # (h, w) after fusion
         self.kept: set[int] = set()  # slices that kept their previous mask
         self.quality: dict[int, float] = {}
+        self.carried: dict[int, int] = {}  # slices from the prompt
+        last = session.rounds[-1] if session.rounds else None
+        self.former = last if last is not None and last.axis == lens.axis else None
 
     def run(self) -> Iterator[SliceMask]:
         """Prompted slices, then their sweeps; ends early, with `outgrown` set, when the view is too small."""
         for index, mask in self.prompts.items():
-            yield self._settle(index, mask, prompted=True)
+            yield self._settle(index, mask, carried=0)
         for start in reversed(self.prompts):  # the newest first
             for path in self._paths(start):
                 for index, probability in self._carried(start, path):
                     if self._outgrows(probability):
                         self.outgrown = True
                         return
-                    yield self._settle(index, self.lens.view.paste(probability) > 0.5)
+                    mask = self.lens.view.paste(probability) > 0.5
+                    yield self._settle(index, mask, carried=abs(index - start))
 
     def round(self, number: int) -> Round:
         """The finished round; `number` counts from 0."""
         session, axis = self.session, self.lens.axis
         length = session.volume.shape[axis]
-        former = session.rounds[-1] if session.rounds and session.rounds[-1].axis == axis else None
+        former = self.former
         provenance = former.provenance.copy() if former else np.full(length, -1, np.int16)
+        carried = former.carried.copy() if former else np.full(length, -1, np.int16)
         quality = former.quality.copy() if former else np.full(length, np.nan, np.float32)
         swept = np.zeros(length, bool)
         for index in self.masks:
@@ -321,7 +328,8 @@ class Sweep:
             quality[index] = self.quality[index]
             if index not in self.kept:
                 provenance[index] = number
-        return Round(axis, self.clicks, self._change(), provenance, quality, swept, self.lens)
+                carried[index] = self.carried[index]
+        return Round(axis, self.clicks, self._change(), provenance, carried, quality, swept, self.lens)
 
     def _change(self) -> Change:
         """What the round flips in the session's mask, from the slices it went through."""
@@ -352,7 +360,9 @@ class Sweep:
         ended = 0
         for index, probability in sweep_one_way(model, self.slices, anchor, elements, path, config):
             yield index, probability
-            empty = not (probability > 0.5).any() and not _plane(self.session._mask, self.lens.axis, index).any()
+            empty = (
+                not (probability > 0.5).any() and not _plane(self.session._mask, self.lens.axis, index).any()
+            )
             ended = ended + 1 if empty else 0
             if ended >= PATIENCE:
                 return
@@ -368,21 +378,21 @@ class Sweep:
             anchors.append(anchor_elements(self.session.model, self.slices, anchor))
         return anchors
 
-    def _settle(self, index: int, mask: Mask, prompted: bool = False) -> SliceMask:
-        """Fuse a slice with the round before; clicks are law and are never overruled."""
-        session, axis = self.session, self.lens.axis
-        image, look = self.slices[index].image, self.lens.view.look
-        before = None
-        if session.rounds and not prompted:
-            before = _plane(session._mask, axis, index) > 0
-        if before is None or np.array_equal(before, mask):
-            self.quality[index] = fuse(session.model, image, None, look(mask)[0]).quality
+    def _settle(self, index: int, mask: Mask, carried: int) -> SliceMask:
+        """Fuse a slice with the round before; clicks are law, and a prompted slice is never overruled."""
+        session, axis, look = self.session, self.lens.axis, self.lens.view.look
+        image = self.slices[index].image
+        current = Candidate(look(mask)[0], carried)
+        before = _plane(session._mask, axis, index) > 0
+        if not session.rounds or carried == 0 or np.array_equal(before, mask):
+            verdict = fuse(session.model, image, None, current)
         else:
-            verdict = fuse(session.model, image, look(before)[0], look(mask)[0])
-            self.quality[index] = verdict.quality
-            if verdict.keeps_previous and session.fusion:
-                self.kept.add(index)
-                mask = before
+            former = int(self.former.carried[index]) if self.former else -1
+            verdict = fuse(session.model, image, Candidate(look(before)[0], former), current)
+        if verdict.keeps_previous and session.fusion:
+            self.kept.add(index)
+            mask = before
+        self.quality[index], self.carried[index] = verdict.quality, carried
         clicks = [_in_plane(c, axis) for c in session.clicks if c.index[axis] == index]
         self.masks[index] = obey(mask, clicks, self.lens.view)
         return SliceMask(axis, index, self.masks[index])
@@ -405,6 +415,7 @@ def _in_plane(click: Click, axis: int) -> PlaneClick:
     return PlaneClick(row, column, click.positive)
 
 
-def _plane(array: NDArray[np.generic], axis: int, index: int) -> NDArray[np.generic]:
+def _plane(array: NDArray[Number], axis: int, index: int) -> NDArray[Number]:
     """The slice `index` of a mask (I, J, K), a view."""
-    return array[(slice(None),) * axis + (index,)]
+    plane: NDArray[Number] = array[(slice(None),) * axis + (index,)]
+    return plane

@@ -29,8 +29,8 @@ class Tone:
     def of(cls, values: NDArray[np.generic]) -> Tone:
         """Fit to values of any shape and dtype; all-equal values map to 0."""
         flat = values.ravel()
-        flat = flat[:: max(1, flat.size // MAX_SAMPLES)].astype(np.float32)
-        quantiles = np.quantile(flat, np.linspace(CLIPPED, 1 - CLIPPED, NUM_QUANTILES)).astype(np.float32)
+        sample = flat[:: max(1, flat.size // MAX_SAMPLES)].astype(np.float32)
+        quantiles = np.quantile(sample, np.linspace(CLIPPED, 1 - CLIPPED, NUM_QUANTILES)).astype(np.float32)
         low, high = float(quantiles[0]), float(quantiles[-1])
         if high <= low:
             return cls(low, low + 1.0, np.zeros(NUM_STEPS, np.float32))

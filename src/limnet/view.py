@@ -68,8 +68,9 @@ class View:
     @cached_property
     def inside(self) -> Mask:
         """Which pixels of the view lie in the plane: (size, size)."""
-        rows, columns = (weights.look.any(1) for weights in self._weights)
-        return rows[:, None] & columns[None, :]
+        rows, columns = (weights.look.sum(1) > 0 for weights in self._weights)
+        both: Mask = rows[:, None] & columns[None, :]
+        return both
 
     def pixel(self, row: int, column: int) -> tuple[float, float]:
         """Where a voxel of the plane lies in the view, in pixels."""
@@ -133,9 +134,7 @@ def whole_view(plane: Plane, size: int) -> View:
     return View(plane, centre, ROOM * plane.longer_mm, size)
 
 
-def view_around(
-    plane: Plane, low: tuple[int, int], high: tuple[int, int], margin: float, size: int
-) -> View:
+def view_around(plane: Plane, low: tuple[int, int], high: tuple[int, int], margin: float, size: int) -> View:
     """A view around the voxels low .. high (inclusive), its side `margin` times their longer extent."""
     spans = [(b - a + 1) * s for a, b, s in zip(low, high, plane.spacing_mm, strict=True)]
     side = min(max(margin * max(spans), min_side_mm(plane)), ROOM * plane.longer_mm)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.interaction import PlaneClick, prompt_probability, refit, zoom_levels
-from limnet.memory.slices import image_through, lens_at, plane_of
+from limnet.lens import image_through, lens_at, plane_of
 from limnet.model import LimNet
 from limnet.view import View
 from limnet.volume import Volume
@@ -31,7 +31,8 @@ def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: Pla
 
     Every zoom level proposes a mask; those that reach their view's border or are empty do not count. Of
     the rest the one that is surest of its mask and agrees best with two other levels is taken (a blob
-    around the click scales with the view and agrees with none), and the view is fitted to that mask. When none counts, the whole plane is seen.
+    around the click scales with the view and agrees with none), and the view is fitted to that mask.
+    When none counts, the whole plane is seen.
     """
     levels = zoom_levels(plane_of(volume, axis), click, model.manifest.size)
     looks = [_look(model, volume, axis, index, click, view) for view in levels]

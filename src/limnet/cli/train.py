@@ -29,17 +29,23 @@ class Train:
 
     def run(self) -> int:
         """Train until the minutes are spent."""
+        if self.minutes <= 0:
+            raise ConfigError(f"--minutes must be above 0, got {self.minutes:g}")
         try:
             import torch
 
             from limnet.training.cases import read_cases
+            from limnet.training.checkpoint import INDEX
             from limnet.training.fit import fit
             from limnet.training.recipe import read_recipe
         except ModuleNotFoundError as error:
             raise ConfigError(f"training needs {error.name}: pip install 'limnet[train]'") from None
         recipe = read_recipe(self.recipe)
         folder = Path("runs") / self.recipe.stem if self.out is None else self.out
-        self._check(folder)
+        if not self.resume and (folder / INDEX).exists():
+            raise OutputError(
+                f"{folder}: already holds a checkpoint; add --resume or give another --out folder"
+            )
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         cases = [
@@ -57,11 +63,3 @@ class Train:
                     print(words, flush=True)
                 bar.update(task, completed=progress.share, description=f"step {progress.step}")
         return 0
-
-    def _check(self, folder: Path) -> None:
-        if self.minutes <= 0:
-            raise ConfigError(f"--minutes must be above 0, got {self.minutes:g}")
-        if not self.resume and (folder / "checkpoint.json").exists():
-            raise OutputError(
-                f"{folder}: already holds a checkpoint; add --resume, or give another --out folder"
-            )

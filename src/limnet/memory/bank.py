@@ -33,7 +33,8 @@ class BankConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.min_slices < self.max_slices:
             raise ConfigError(
-                f"min_slices must be at least 1 and below max_slices, got {self.min_slices} and {self.max_slices}"
+                f"min_slices must be at least 1 and below max_slices,"
+                f" got {self.min_slices} and {self.max_slices}"
             )
         if self.write_every < 1 or self.max_anchors < 1:
             raise ConfigError("write_every and max_anchors must be at least 1")
@@ -98,4 +99,3 @@ def elements_of(features: SliceFeatures, value: Array) -> Elements:
     """One slice's features (C, h, w) and value (Cv, h, w) as h*w memory elements."""
     arrays = (features.key, features.shrinkage, features.selection, value)
     return Elements(*(np.ascontiguousarray(array.reshape(len(array), -1)) for array in arrays))
-

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.hints import mask_hints
+from limnet.lens import Seen
 from limnet.memory.bank import BankConfig, MemoryBank, elements_of
-from limnet.model import Elements, LimNet, SliceFeatures
+from limnet.model import Elements, LimNet
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -26,21 +27,14 @@ class SliceMask:
     mask: Mask  # (h, w) voxels of the slice
 
 
-class Seen(NamedTuple):
-    """A slice through the view."""
-
-    image: Array  # (3, H, W), in [0, 1]
-    features: SliceFeatures
-    colours: int  # 1 when grey, 3 when the channels differ
-
-
 class Slices(Protocol):
     """Slices through one view, by index along the sweep axis."""
 
     def __getitem__(self, index: int) -> Seen: ...
 
 
-class Anchor(NamedTuple):
+@dataclass(frozen=True)
+class Anchor:
     """A prompted slice and its mask in the view."""
 
     index: int

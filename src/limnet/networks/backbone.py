@@ -78,9 +78,7 @@ class Backbone(nn.Module):
             blocks = []
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
-                blocks.append(
-                    InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expansion)
-                )
+                blocks.append(InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expansion))
                 inputs = stage.channels
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from limnet.networks.backbone import FEATURE_CHANNELS, convolution
 
 DECODER_CHANNELS = {32: 128, 16: 96, 8: 64, 4: 48, 2: 32}  # stride -> channels
+MERGED_STRIDES = (16, 8, 4, 2)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -60,29 +61,31 @@ class Decoder(nn.Module):
     def __init__(self, input_channels: int) -> None:
         super().__init__()
         self.deepest = SeparableConvolution(FEATURE_CHANNELS[32], DECODER_CHANNELS[32], 3)
-        self.merges = nn.ModuleDict(
-            {
-                str(stride): Merge(DECODER_CHANNELS[2 * stride], FEATURE_CHANNELS[stride], channels)
-                for stride, channels in DECODER_CHANNELS.items()
-                if stride < 32
-            }
-        )
+        self.merges = nn.ModuleDict()
+        for stride in MERGED_STRIDES:
+            coarse, outputs = DECODER_CHANNELS[2 * stride], DECODER_CHANNELS[stride]
+            self.merges[str(stride)] = Merge(coarse, FEATURE_CHANNELS[stride], outputs)
         self.pixels = nn.Conv2d(input_channels, DECODER_CHANNELS[2], 2, stride=2)
         self.refine = SeparableConvolution(DECODER_CHANNELS[2], DECODER_CHANNELS[2], 3)
         self.logits = nn.Conv2d(DECODER_CHANNELS[2], 4, 3, padding=1)
 
     def at_stride_16(self, features: Sequence[Tensor]) -> Tensor:
         """[f2 .. f32] -> the sum at stride 16 before its blend, (B, 96, H/16, W/16)."""
-        merge = self.merges["16"]
+        merge = self._merge(16)
         x = self.deepest(features[4])  # (B, 128, H/32, W/32)
         total: Tensor = upsample(merge.project(x)) + merge.lateral(features[3])
         return total
 
+    def _merge(self, stride: int) -> Merge:
+        merge = self.merges[str(stride)]
+        assert isinstance(merge, Merge)
+        return merge
+
     def pyramid(self, total16: Tensor, features: Sequence[Tensor]) -> list[Tensor]:
         """The sum at stride 16 -> [p16, p8, p4, p2], decoder features from coarse to fine."""
-        levels = [self.merges["16"].mix(total16)]  # (B, 96, H/16, W/16)
-        for stride, skip in zip((8, 4, 2), features[2::-1], strict=True):
-            levels.append(self.merges[str(stride)](levels[-1], skip))  # (B, c, H/stride, W/stride)
+        levels = [self._merge(16).mix(total16)]  # (B, 96, H/16, W/16)
+        for stride, skip in zip(MERGED_STRIDES[1:], features[2::-1], strict=True):
+            levels.append(self._merge(stride)(levels[-1], skip))  # (B, c, H/stride, W/stride)
         return levels
 
     def head(self, p2: Tensor, inputs: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import tempfile
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,7 +126,8 @@ def graphs(
             PotentiateGraph(),
             {
                 "key": elements["memory_key"], "shrinkage": elements["memory_shrinkage"],
-                "value": elements["memory_value"], "prototype_key": prototypes, "selection": prototypes.clone(),
+                "value": elements["memory_value"],
+                "prototype_key": prototypes, "selection": prototypes.clone(),
             },
             ("prototype_value",),
             {name: {2: "N"} for name in ("key", "shrinkage", "value")}
@@ -135,9 +135,9 @@ def graphs(
         ),
         "fusion": Graph(
             fusion,
-            {**judged, "current": torch.rand(1, 1, 128, 128)},
+            {**judged, "current": torch.rand(1, 1, 128, 128), "nearness": torch.rand(1, 2)},
             ("preference", "quality"),
-            {name: {0: "B"} for name in ("image", "previous", "current", "preference", "quality")},
+            {name: {0: "B"} for name in (*judged, "current", "nearness", "preference", "quality")},
         ),
     }  # fmt: skip
 
@@ -223,8 +223,3 @@ def _halve_weights(model: Any) -> None:
     del model.graph.node[:]
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
-
-
-def parameter_counts(networks: Mapping[str, nn.Module]) -> dict[str, int]:
-    """Parameters of each network."""
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}

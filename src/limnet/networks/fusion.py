@@ -19,7 +19,7 @@ class Judgement(NamedTuple):
 
 
 class FusionNetwork(nn.Module):
-    """A small CNN over the slice and two masks at 128 x 128."""
+    """A small CNN over the slice and two masks at 128 x 128, told how far each mask was carried."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,10 +37,13 @@ class FusionNetwork(nn.Module):
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),  # (B, 256)
         )
-        self.head = nn.Sequential(nn.Linear(256, 96), nn.ReLU6(inplace=True), nn.Linear(96, 3))
+        self.head = nn.Sequential(nn.Linear(256 + 2, 96), nn.ReLU6(inplace=True), nn.Linear(96, 3))
 
-    def forward(self, image: Tensor, previous: Tensor, current: Tensor) -> Judgement:
-        """Image (B, 3, H, W) and two masks (B, 1, H, W), all in [0, 1] -> Judgement."""
+    def forward(self, image: Tensor, previous: Tensor, current: Tensor, nearness: Tensor) -> Judgement:
+        """Image (B, 3, H, W), two masks (B, 1, H, W), nearness of their prompts (B, 2), all in [0, 1].
+
+        Nearness is 1 on a prompted slice and falls with the slices between: `limnet.fusion.nearness`.
+        """
         x = self.trunk(stack(normalise(image), previous, current))  # (B, 256)
-        out = self.head(x)  # (B, 3)
+        out = self.head(stack(x, nearness))  # (B, 3)
         return Judgement(preference=out[:, 0], quality=out[:, 1:])

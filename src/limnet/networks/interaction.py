@@ -1,4 +1,4 @@
-"""Stage 1, the interaction network: one slice and its prompts -> prompt-mask logits (paper: 2D Interaction Module)."""
+"""Stage 1: one slice and its prompts -> prompt-mask logits (paper: 2D Interaction Module)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from limnet.networks.backbone import Backbone
 from limnet.networks.decoder import Decoder, normalise, stack
 
 IMAGE_CHANNELS = 3
-HINT_CHANNELS = 3  # similarity to the clicked intensity, geodesic nearness to positive, to negative hints
-INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS  # image, previous mask, click maps, hints
+HINT_CHANNELS = 3  # likeness in intensity, geodesic nearness to positive, to negative hints
+INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS  # slice, previous mask, click maps, hints
 
 
 class InteractionNetwork(nn.Module):

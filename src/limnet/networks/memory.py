@@ -1,4 +1,4 @@
-"""Stage 2, the memory model: a mask is carried from slice to slice (paper: Memory Model; XMem, arXiv:2207.07115).
+"""Stage 2, the memory model: a mask is carried from slice to slice (XMem, arXiv:2207.07115).
 
 Letters, as in XMem: k key, s shrinkage, e selection, v value. Shapes: B batch, N memory elements,
 HW positions of a slice at stride 16, Ck Cv Ch channels of key, value and sensory memory.
@@ -155,8 +155,9 @@ class SensoryUpdate(nn.Module):
     def forward(self, x: Tensor, sensory: Tensor) -> Tensor:
         """(B, C, h, w), (B, Ch, h, w) -> (B, Ch, h, w), in (-1, 1)."""
         update, reset = self.gates(stack(x, sensory)).sigmoid().chunk(2, dim=1)
-        candidate = self.candidate(stack(x, reset * sensory)).tanh()
-        return (1 - update) * sensory + update * candidate
+        candidate: Tensor = self.candidate(stack(x, reset * sensory)).tanh()
+        new: Tensor = (1 - update) * sensory + update * candidate
+        return new
 
 
 class CarryNetwork(nn.Module):
@@ -193,6 +194,7 @@ class CarryNetwork(nn.Module):
                 mine[:, : IMAGE_CHANNELS + 1] = theirs[name][:, : IMAGE_CHANNELS + 1]
                 mine[:, -HINT_CHANNELS:] = theirs[name][:, -HINT_CHANNELS:]
         for layer in (self.join[-1], self.update.candidate):
+            assert isinstance(layer, nn.Conv2d)
             layer.weight.mul_(0.1)
 
     def forward(

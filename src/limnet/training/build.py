@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from limnet.config import from_table
 from limnet.errors import ConfigError, WeightsError
 from limnet.networks.backbone import imagenet_tensors
+from limnet.networks.export import export_networks
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
@@ -60,8 +62,8 @@ def network_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name[8:]: tensor for name, tensor in tensors.items() if name.startswith("network.")}
 
 
-def build(recipe: Recipe, folder: Path) -> tuple[nn.Module, Step]:
-    """The network of a recipe, started as it says, and its training step.
+def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, list[Step]]:
+    """The network of a recipe, started as it says, and its training step, once per shard of a batch.
 
     `folder` is where relative paths of `recipe.start` begin.
     """
@@ -79,8 +81,26 @@ def build(recipe: Recipe, folder: Path) -> tuple[nn.Module, Step]:
             network.carry.start_from(other)
             clicker = other
         elif not isinstance(network, FusionNetwork):  # fusion starts fresh; its rounds are made by the others
-            raise ConfigError(f"start: {source!r} holds a {kind} network; {recipe.network} cannot start from it")
-    return network, _step(network, recipe, clicker)
+            raise ConfigError(
+                f"start: {source!r} holds a {kind} network; {recipe.network} cannot start from it"
+            )
+    return network, [_step(network, recipe, recipe.seed + shard, clicker) for shard in range(shards)]
+
+
+def export_checkpoints(
+    folders: Mapping[str, Path], out: Path, *, version: str, size: int, threshold: float
+) -> dict[str, int]:
+    """Export the checkpoints of the three kinds into the folder `out`; the parameters of each network.
+
+    ConfigError when a folder holds a network of another kind than it is named for.
+    """
+    networks: dict[str, Any] = {}
+    for name, folder in folders.items():
+        kind, networks[name] = load_network(folder)
+        if kind != name:
+            raise ConfigError(f"{folder}: holds a {kind} network, expected the {name} network")
+    export_networks(**networks, folder=out, version=version, size=size, threshold=threshold)
+    return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
 def network_state(recipe: Recipe) -> dict[str, Any]:
@@ -97,10 +117,10 @@ def _start_from_imagenet(network: nn.Module) -> None:
         network.carry.backbone.start_from(tensors)
 
 
-def _step(network: nn.Module, recipe: Recipe, clicker: InteractionNetwork | None) -> Step:
+def _step(network: nn.Module, recipe: Recipe, seed: int, clicker: InteractionNetwork | None) -> Step:
     if isinstance(network, InteractionNetwork):
-        return InteractionStep(network, recipe.clicks, recipe.seed)
+        return InteractionStep(network, recipe.clicks, seed)
     if isinstance(network, MemoryNetwork):
-        return MemoryStep(network, recipe.rollout, recipe.seed, clicker)
+        return MemoryStep(network, recipe.rollout, seed, clicker)
     assert isinstance(network, FusionNetwork)  # the recipe allows no other kind
     return FusionStep(network)

@@ -147,7 +147,8 @@ def _split(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     table = np.zeros(len(counts), np.uint8)
     largest = np.argsort(-counts)[: min(MAX_COMPONENTS, len(counts) - 1)]
     table[largest] = np.arange(1, len(largest) + 1)
-    return table[components]
+    small: NDArray[np.uint8] = table[components]
+    return small
 
 
 def _unit_range(array: NDArray[np.generic]) -> NDArray[np.float16]:
@@ -155,4 +156,5 @@ def _unit_range(array: NDArray[np.generic]) -> NDArray[np.float16]:
     sample = array.ravel()[:: max(1, array.size // 200_000)]
     low, high = (float(q) for q in np.quantile(sample.astype(np.float32), (0.0005, 0.9995)))
     scaled = (array.astype(np.float32) - low) / max(high - low, 1e-6)
-    return np.clip(scaled, 0, 1).astype(np.float16)
+    half: NDArray[np.float16] = np.clip(scaled, 0, 1).astype(np.float16)
+    return half

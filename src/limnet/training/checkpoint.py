@@ -44,7 +44,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
             tensors.update(torch.load(folder / name, map_location="cpu", weights_only=True))
         except Exception as error:
-            raise WeightsError(f"{folder / name}: damaged checkpoint part ({error}); delete {folder}") from None
+            raise WeightsError(
+                f"{folder / name}: damaged checkpoint part ({error}); delete {folder}"
+            ) from None
     return tensors, index["state"]
 
 
@@ -53,7 +55,9 @@ def _read_index(folder: Path) -> dict[str, Any]:
     try:
         index: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{path}: no readable checkpoint ({error}); train without --resume first") from None
+        raise WeightsError(
+            f"{path}: no readable checkpoint ({error}); train without --resume first"
+        ) from None
     return index
 
 

@@ -42,7 +42,9 @@ class ClipConfig:
         if self.size % 32 or self.size < 64:
             raise ConfigError(f"size must be a multiple of 32 and at least 64, got {self.size}")
         if not 1 < self.min_zoom <= self.max_zoom:
-            raise ConfigError(f"zooms must satisfy 1 < min_zoom <= max_zoom, got {self.min_zoom}, {self.max_zoom}")
+            raise ConfigError(
+                f"zooms must satisfy 1 < min_zoom <= max_zoom, got {self.min_zoom}, {self.max_zoom}"
+            )
 
 
 class Clip(NamedTuple):
@@ -98,7 +100,9 @@ def _sweep_axis(case: TrainingCase, target: TrainingObject, rng: Rng) -> int:
     return int(rng.integers(3))
 
 
-def _slices(case: TrainingCase, target: TrainingObject, axis: int, config: ClipConfig, rng: Rng) -> NDArray[np.intp]:
+def _slices(
+    case: TrainingCase, target: TrainingObject, axis: int, config: ClipConfig, rng: Rng
+) -> NDArray[np.intp]:
     """Indices of a clip's slices: a random start inside the object, steps of one gap one way.
 
     At the volume's end the clip turns back, so that short stacks give clips too.
@@ -133,7 +137,7 @@ def _view(
     overflows = rng.random() < config.overflow
     if overflows:
         side_mm = extent_mm * rng.uniform(0.35, 1.1)
-    plane_mm = float((member.shape[1:] * spacing_mm).max())
+    plane_mm = float((np.array(member.shape[1:]) * spacing_mm).max())
     side_mm = max(min(side_mm, 1.25 * plane_mm), 12 * float(spacing_mm.min()))
     slack_mm = max(0.0, side_mm - extent_mm) / 2
     centre_mm = (low + high - 1) / 2 * spacing_mm + rng.uniform(-0.7, 0.7, 2) * slack_mm
@@ -200,7 +204,9 @@ def _image(
         flat = _resample(means[cut], grid)
         rough = _resample(textures[cut], grid)
         return (flat + rough * _texture(flat.shape, rng))[:, None]
-    pixels = np.moveaxis(case.image, axis, 0)[slices][(slice(None), *box)].astype(np.float32)  # (S, h, w[, 3])
+    pixels = np.moveaxis(case.image, axis, 0)[slices][(slice(None), *box)].astype(
+        np.float32
+    )  # (S, h, w[, 3])
     if pixels.ndim == 3:
         return _resample(pixels, grid)[:, None]
     channels = [_resample(pixels[..., channel], grid) for channel in range(3)]
@@ -234,7 +240,9 @@ def _texture(shape: tuple[int, ...], rng: Rng) -> Image:
             continue
         coarse = rng.standard_normal((1, *(max(2, -(-n // step)) for n in shape)), np.float32)
         size = list(shape)
-        field = F.interpolate(torch.from_numpy(coarse)[None], size=size, mode="nearest" if step == 1 else "trilinear")
+        field = F.interpolate(
+            torch.from_numpy(coarse)[None], size=size, mode="nearest" if step == 1 else "trilinear"
+        )
         total += weight * field[0, 0].numpy()
     return total / max(1e-3, float(total.std()))
 
@@ -258,7 +266,9 @@ def _vary(image: Image, rng: Rng) -> Image:
         noise = rng.standard_normal(image.shape, np.float32) * strength
         image = image * (1 + 2 * noise) if rng.random() < 0.25 else image + noise  # speckle or additive
     if rng.random() < 0.3:  # a display window that saturates
-        image = np.clip(image, *np.quantile(image[::2, :, ::4, ::4], (rng.uniform(0, 0.15), rng.uniform(0.85, 1))))
+        image = np.clip(
+            image, *np.quantile(image[::2, :, ::4, ::4], (rng.uniform(0, 0.15), rng.uniform(0.85, 1)))
+        )
     return image.astype(np.float32)
 
 

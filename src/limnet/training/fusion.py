@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limnet.networks.fusion import FusionNetwork
+from limnet.networks.fusion import FusionNetwork, Judgement
 from limnet.training.losses import batch_dice
 
 CLEAR_DIFFERENCE = 0.1  # of Dice, from which a pair counts fully
@@ -19,12 +19,12 @@ class FusionStep:
         self.network = network
 
     def loss(self, image: Tensor, masks: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Images (B, 1, 3, 128, 128) with masks (B, 3, 128, 128): truth, previous, current -> loss.
+        """Images (B, 1, 3, 128, 128) with maps (B, 5, 128, 128) -> loss; see `training.pairs`.
 
         A pair of nearly equal masks hardly counts in the preference; every mask counts in the quality.
         """
         del progress
-        dice, judgement = _dice(masks), self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3])
+        dice, judgement = _dice(masks), self._judge(image, masks)
         difference = dice[:, 0] - dice[:, 1]  # (B,)
         weight = (difference.abs() / CLEAR_DIFFERENCE).clamp(max=1)
         better = (difference > 0).float()
@@ -36,19 +36,24 @@ class FusionStep:
     def validate(self, image: Tensor, masks: Tensor) -> dict[str, float]:
         """The same figures in evaluation mode."""
         self.network.eval()
-        judgement = self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3])
+        judgement = self._judge(image, masks)
         self.network.train()
         return _figures(judgement.preference, judgement.quality, _dice(masks))
 
+    def _judge(self, image: Tensor, masks: Tensor) -> Judgement:
+        nearness = masks[:, 3:, 0, 0]  # (B, 2)
+        judgement: Judgement = self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3], nearness)
+        return judgement
+
 
 def _dice(masks: Tensor) -> Tensor:
-    """Dice of the previous and of the current mask: (B, 3, H, W) -> (B, 2)."""
-    hard = masks > 0.5
+    """Dice of the previous and of the current mask: (B, 5, H, W) -> (B, 2)."""
+    hard = masks[:, :3] > 0.5
     return batch_dice(hard[:, 1:], hard[:, :1].expand_as(hard[:, 1:]))
 
 
 def _figures(preference: Tensor, quality: Tensor, dice: Tensor) -> dict[str, float]:
-    """Mean Dice of the kept masks beside that of previous, current and best; error and correlation of quality."""
+    """Mean Dice of the kept masks beside previous, current and best; error and correlation of quality."""
     kept = torch.where(preference > 0, dice[:, 0], dice[:, 1])
     predicted = quality.sigmoid()
     both = torch.stack([predicted.flatten(), dice.flatten()])

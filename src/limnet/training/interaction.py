@@ -31,7 +31,9 @@ class ClickedSlices:
 
     def click(self) -> None:
         """Each slice gets a click on its largest error; a perfect slice gets none."""
-        for clicks, truth, mask in zip(self.clicks, self.truth, self.previous[:, 0].numpy() > 0.5, strict=True):
+        for clicks, truth, mask in zip(
+            self.clicks, self.truth, self.previous[:, 0].numpy() > 0.5, strict=True
+        ):
             click = error_click(truth, mask, self.rng, self.config.central)
             if click is not None:
                 clicks.append(click)
@@ -87,5 +89,7 @@ class InteractionStep:
         for number in range(1, VALIDATION_ROUNDS + 1):
             slices.click()
             slices.advance(self.network)
-            result[f"dice_{number}"] = float(batch_dice(slices.previous[:, 0] > 0.5, truth[:, 0] > 0.5).mean())
+            result[f"dice_{number}"] = float(
+                batch_dice(slices.previous[:, 0] > 0.5, truth[:, 0] > 0.5).mean()
+            )
         return result

@@ -22,4 +22,6 @@ def batch_dice(masks: Tensor, truth: Tensor) -> Tensor:
     """Dice of each boolean pair, both empty = 1: (..., H, W) twice -> (...)."""
     overlap = (masks & truth).sum((-2, -1))
     total = masks.sum((-2, -1)) + truth.sum((-2, -1))
-    return torch.where(total > 0, 2 * overlap / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32))
+    return torch.where(
+        total > 0, 2 * overlap / total.clamp(min=1), torch.ones_like(total, dtype=torch.float32)
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limnet.hints import by_colour, mask_hints
 from limnet.networks.interaction import InteractionNetwork
@@ -44,6 +44,8 @@ class MemoryStep:
 
     def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Clips (B, S, 3, H, W) with truth (B, S, H, W) -> loss over slices 1 .. S-1, and their Dice."""
+        if progress >= self.config.freeze:
+            freeze_statistics(self.network)
         fade = min(1.0, progress / self.config.teacher_fade)
         teacher = self.config.teacher_start + fade * (self.config.teacher_end - self.config.teacher_start)
         first = self._first_masks(image[:, 0], truth[:, 0])
@@ -57,10 +59,9 @@ class MemoryStep:
     @torch.no_grad()
     def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
         """Dice of free roll-outs from the true prompt mask, and of copying that mask to every slice."""
-        training = self.network.training
         self.network.eval()
         logits = self._roll_out(image, truth, truth[:, 0], teacher=0.0, write_every=2, anchor=False)
-        self.network.train(training)
+        self.network.train()
         figures = self._figures(logits, truth)
         return {"dice": figures["dice"], "copy": figures["copy"], "last": figures["last"]}
 
@@ -109,21 +110,33 @@ class MemoryStep:
 
     @staticmethod
     def _figures(logits: list[Tensor], truth: Tensor) -> dict[str, float]:
-        """Dice over slices where the object is: ours, the copied prompt mask's, and ours on the last slice."""
+        """Dice where the object is: ours, the copied mask's, ours on the last slice; and where it ended."""
         masks = torch.cat(logits, 1) > 0  # (B, S-1, H, W)
         real = truth > 0.5
         seen = real[:, 1:].any(-1).any(-1)  # (B, S-1)
         dice = batch_dice(masks, real[:, 1:])
         copied = batch_dice(real[:, :1].expand_as(masks), real[:, 1:])
         return {
-            "dice": float(dice[seen].mean()),
-            "copy": float(copied[seen].mean()),
-            "last": float(dice[:, -1][seen[:, -1]].mean()),
-            "ended": float(dice[~seen].mean()) if (~seen).any() else 1.0,
+            "dice": _mean(dice[seen]),
+            "copy": _mean(copied[seen]),
+            "last": _mean(dice[:, -1][seen[:, -1]]),
+            "ended": _mean(dice[~seen]),
         }
+
+
+def _mean(values: Tensor) -> float:
+    """The mean, 1 of nothing: a slice where the object has ended is right when empty."""
+    return float(values.mean()) if values.numel() else 1.0
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Batch norm goes on with its running statistics; its scale and offset still learn."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def _by_slice(query: Query, batch: int) -> list[Query]:
     """Queries of (B*S, ...) slices -> one Query of (B, ...) per slice of the clip."""
-    parts = [tensor.unflatten(0, (batch, -1)).unbind(1) for tensor in query]
+    parts = [tensor.view(batch, -1, *tensor.shape[1:]).unbind(1) for tensor in query]
     return [Query(*tensors) for tensors in zip(*parts, strict=True)]

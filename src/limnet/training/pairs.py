@@ -1,6 +1,7 @@
 """Pairs of rounds for the fusion network: recorded from the real Session, and made up beside them.
 
-A batch is images (B, 1, 3, 128, 128) and masks (B, 3, 128, 128): truth, previous, current.
+A batch is images (B, 1, 3, 128, 128) and maps (B, 5, 128, 128): the masks truth, previous, current, and
+the nearness of the latter two to their prompts, the same in every pixel.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from limnet.errors import CaseError, ConfigError
-from limnet.fusion import Round, shrink
-from limnet.memory.slices import image_through
+from limnet.fusion import Round, nearness, shrink
+from limnet.lens import image_through
 from limnet.model import FUSION_SIZE, LimNet, load_model
 from limnet.networks.export import export_networks
 from limnet.networks.fusion import FusionNetwork
@@ -44,6 +45,7 @@ class Pair(NamedTuple):
 
     image: NDArray[np.uint8]  # (3, 128, 128), 0 .. 255
     masks: NDArray[np.bool_]  # (3, 128, 128): truth, previous, current
+    nearness: NDArray[np.float32]  # (2,), of previous and current to their prompts
 
 
 def batch_stream(
@@ -106,14 +108,12 @@ def record_pairs(
             write_pairs(folder / name, kept[held_out])
 
 
-def session_pairs(
-    model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator
-) -> list[Pair]:
+def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator) -> list[Pair]:
     """One session with a careless simulated user: pairs of its neighbouring rounds."""
     volume, truth = _around_object(case, rng)
     session = Session(volume, model, fusion=False)
     axis, pairs = session.axis, list[Pair]()
-    before = np.zeros(truth.shape, np.uint8)
+    before, former = np.zeros(truth.shape, np.uint8), None
     for number in range(recipe.pairs.rounds):
         click = _careless_click(truth, before > 0, axis, rng)
         if click is None or (number == 0 and not click.positive):
@@ -121,9 +121,9 @@ def session_pairs(
         session.click(click.index, click.positive)
         done = session.propagate()
         after = session.mask
-        if number > 0:
-            pairs += _round_pairs(volume, done, truth, before, after, recipe.pairs.slices, rng)
-        before = after
+        if former is not None:
+            pairs += _round_pairs(volume, (former, done), (truth, before, after), recipe.pairs.slices, rng)
+        before, former = after, done
     return pairs
 
 
@@ -131,14 +131,16 @@ def read_pairs(path: Path) -> list[Pair]:
     """Read what `write_pairs` wrote."""
     with np.load(path) as file:
         masks = np.unpackbits(file["masks"], axis=-1).astype(bool)
-        return [Pair(image, mask) for image, mask in zip(file["images"], masks, strict=True)]
+        parts = zip(file["images"], masks, file["nearness"], strict=True)
+        return [Pair(image, mask, near) for image, mask, near in parts]
 
 
 def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     """Keep pairs in one compressed file."""
     images = np.stack([pair.image for pair in pairs])
     masks = np.packbits(np.stack([pair.masks for pair in pairs]), axis=-1)
-    np.savez_compressed(path, images=images, masks=masks)
+    near = np.stack([pair.nearness for pair in pairs])
+    np.savez_compressed(path, images=images, masks=masks, nearness=near)
 
 
 def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
@@ -146,7 +148,9 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
     loaded = dict(load_network(start_folder / source) for source in recipe.start)
     interaction, memory = loaded.get("interaction"), loaded.get("memory")
     if not (isinstance(interaction, InteractionNetwork) and isinstance(memory, MemoryNetwork)):
-        raise ConfigError("start: the fusion network needs an interaction and a memory checkpoint to make rounds with")
+        raise ConfigError(
+            "start: the fusion network needs an interaction and a memory checkpoint to make rounds with"
+        )
     fusion = loaded.get("fusion") or FusionNetwork()
     assert isinstance(fusion, FusionNetwork)
     with tempfile.TemporaryDirectory() as place:
@@ -157,7 +161,7 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
 
 
 def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingCase | None:
-    return cases[rng.integers(len(cases))] if cases else None
+    return cases[int(rng.integers(len(cases)))] if cases else None
 
 
 def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:
@@ -190,28 +194,28 @@ def _careless_click(
         click = error_click(plane_truth, plane_mask, rng)
         assert click is not None  # the slice has errors
         row, column, positive = click
-    i, j, k = (*(row, column)[:axis], index, *(row, column)[axis:])
-    return Click((i, j, k), positive)
+    place = [row, column]
+    place.insert(axis, index)
+    return Click((place[0], place[1], place[2]), positive)
 
 
 def _round_pairs(
     volume: Volume,
-    done: Round,
-    truth: NDArray[np.bool_],
-    before: NDArray[np.uint8],
-    after: NDArray[np.uint8],
+    rounds: tuple[Round, Round],
+    masks: tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]],
     most: int,
     rng: np.random.Generator,
 ) -> list[Pair]:
-    """Pairs of up to `most` slices on which the round changed something."""
-    planes = [np.moveaxis(a, done.axis, 0) for a in (truth, before, after)]
+    """Pairs of up to `most` slices that the second round changed; `masks` are truth, before and after it."""
+    former, done = rounds
+    planes = [np.moveaxis(mask, done.axis, 0) for mask in masks]
     changed = [i for i in np.flatnonzero(done.swept) if (planes[1][i] != planes[2][i]).any()]
-    chosen = rng.permutation(changed)[:most].astype(int)
     pairs = []
-    for index in chosen:
+    for index in rng.permutation(np.array(changed, int))[:most]:
         image = shrink(image_through(volume, done.lens, int(index)))
-        masks = np.stack([shrink(done.lens.view.look(plane[index])[0]) > 0.5 for plane in planes])
-        pairs.append(Pair((image * 255).astype(np.uint8), masks))
+        seen = np.stack([shrink(done.lens.view.look(plane[index])[0]) > 0.5 for plane in planes])
+        near = nearness(np.array([former.carried[index], done.carried[index]]))
+        pairs.append(Pair((image * 255).astype(np.uint8), seen, near))
     return pairs
 
 
@@ -228,19 +232,22 @@ def _made_up(image: NDArray[np.float32], truth: NDArray[np.bool_], rng: np.rando
             masks.append(perturb(truth[0], rng))
     whole = shrink(image[0])
     small = np.stack([shrink(mask.astype(np.float32)) > 0.5 for mask in masks])
-    return Pair((whole * 255).astype(np.uint8), small)
+    near = nearness(rng.integers(1, 30, 2))  # tells nothing
+    return Pair((whole * 255).astype(np.uint8), small, near)
 
 
 def _varied(pair: Pair, rng: np.random.Generator) -> Pair:
     """Turned, flipped, the two masks swapped at random."""
-    masks = pair.masks if rng.random() < 0.5 else pair.masks[[0, 2, 1]]
+    order = [0, 1] if rng.random() < 0.5 else [1, 0]
+    masks, near = pair.masks[[0, 1 + order[0], 1 + order[1]]], pair.nearness[order]
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
-    image, masks = (np.rot90(a, turns, (1, 2)) for a in (pair.image, masks))
-    return Pair(image[..., ::-1], masks[..., ::-1]) if mirrored else Pair(image, masks)
+    image, masks = np.rot90(pair.image, turns, (1, 2)), np.rot90(masks, turns, (1, 2))
+    return Pair(image[..., ::-1], masks[..., ::-1], near) if mirrored else Pair(image, masks, near)
 
 
 def _stack(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
     images = np.stack([pair.image for pair in pairs]).astype(np.float32) / 255
     masks = np.stack([pair.masks for pair in pairs]).astype(np.float32)
-    assert images.shape[-1] == FUSION_SIZE
-    return torch.from_numpy(images[:, None]), torch.from_numpy(masks)
+    near = np.stack([pair.nearness for pair in pairs])[:, :, None, None]
+    maps = np.concatenate([masks, np.broadcast_to(near, (len(pairs), 2, FUSION_SIZE, FUSION_SIZE))], axis=1)
+    return torch.from_numpy(images[:, None]), torch.from_numpy(maps.astype(np.float32))

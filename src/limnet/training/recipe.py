@@ -45,6 +45,7 @@ class RolloutConfig:
     teacher_fade: float = 0.4  # progress of the run at which it has faded
     perturbed: float = 0.3  # share of first masks that are perturbed truth
     predicted: float = 0.3  # share of first masks that the interaction network made of one click
+    freeze: float = 0.1  # progress from which batch norm keeps its statistics, as XMem does all along
     far_anchor: float = 0.25  # share of batches in which the clip's far end is an anchor too
 
 

@@ -80,7 +80,7 @@ class ShapeFactory:
         stretch = torch.exp(self._normal(3) * 0.35)
         turn, _ = torch.linalg.qr(self._normal(3, 3))
         local = turn @ (points - centre.view(3, 1, 1, 1)).flatten(1) / (radius * stretch.view(3, 1))
-        distance = local.norm(dim=0).view(points.shape[1:])
+        distance: Tensor = local.norm(dim=0).view(points.shape[1:])
         return distance - 1 + rough * self._noise(points.shape[1:], self._integer(4, 9))
 
     def _tube(self, points: Tensor, centre: Tensor) -> Tensor:
@@ -114,14 +114,19 @@ class ShapeFactory:
         """Positions in [-1, 1] of the half-size grid, smoothly displaced: (3, D/2, H/2, W/2)."""
         depth, size = self.config.depth // 2, self.config.size // 2
         thickness = self._uniform(0.4, 1.2)  # extent of the stack against the in-plane extent
-        axes = [torch.linspace(-s, s, n, device=self.device) for s, n in ((thickness, depth), (1, size), (1, size))]
+        axes = [
+            torch.linspace(-s, s, n, device=self.device)
+            for s, n in ((thickness, depth), (1, size), (1, size))
+        ]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"))
         return grid + 0.12 * torch.stack([self._noise(grid.shape[1:], 4) for _ in range(3)])
 
     def _noise(self, size: torch.Size, knots: int) -> Tensor:
         """Smooth noise of about unit spread with `knots` knots along the longest axis."""
         counts = [max(2, round(knots * n / max(size))) + 1 for n in size]
-        return F.interpolate(self._normal(1, 1, *counts), size=list(size), mode="trilinear", align_corners=True)[0, 0]
+        return F.interpolate(
+            self._normal(1, 1, *counts), size=list(size), mode="trilinear", align_corners=True
+        )[0, 0]
 
     def _normal(self, *size: int) -> Tensor:
         return torch.randn(*size, generator=self.generator, device=self.device)

@@ -92,7 +92,7 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
     def _refresh(
         self, bank: list[TrainingCase], factory: ShapeFactory, rng: np.random.Generator, step: int
     ) -> None:
-        """Fill the bank with a few volumes at once, then one every few steps, then replace one every few steps."""
+        """Fill the bank: a few volumes at once, then one every few steps; a full bank has one replaced."""
         data = self.recipe.data
         if data.shapes <= 0:
             return
@@ -118,7 +118,7 @@ def stack_clips(clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
     return images, torch.from_numpy(np.stack([clip.truth for clip in clips]))
 
 
-def loader(stream: ClipStream, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+def loader(stream: IterableDataset[tuple[Tensor, Tensor]], workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
     """Batches made by `workers` processes ahead of time; 0 makes them in this process."""
     ahead = 6 if workers else None
     return DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=ahead)

@@ -1,14 +1,17 @@
-"""Slices through a lens: resampled, toned and encoded once, then kept, so that a later round costs no encoding."""
+"""The lens: through which view and in which tone slices are seen; and slices seen once, then kept.
+
+What is kept costs a later round no encoding.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.memory.propagate import Seen
 from limnet.model import LimNet, SliceFeatures
 from limnet.tone import Tone
 from limnet.view import Plane, View
@@ -49,6 +52,14 @@ def image_through(volume: Volume, lens: Lens, index: int) -> Array:
     return np.repeat(image, 3, axis=0) if len(image) == 1 else image
 
 
+class Seen(NamedTuple):
+    """A slice through a lens."""
+
+    image: Array  # (3, H, W), in [0, 1]
+    features: SliceFeatures
+    colours: int  # 1 when grey, 3 when the channels differ
+
+
 class SliceCache:
     """Slices seen and encoded through one lens, in at most MAX_BYTES. Features are kept in half precision."""
 
@@ -56,7 +67,9 @@ class SliceCache:
         self.volume = volume
         self.lens = lens
         self.model = model
-        self._kept: OrderedDict[int, tuple[NDArray[np.float16], tuple[NDArray[np.float16], ...]]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[NDArray[np.float16], tuple[NDArray[np.float16], ...]]] = (
+            OrderedDict()
+        )
         self._bytes = 0
 
     def __getitem__(self, index: int) -> Seen:

@@ -1,0 +1,116 @@
+"""Clips: what the networks are trained on looks like what they will see."""
+# ruff: noqa: E402  # torch is optional: the imports below come after the check for it
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doubles import volume_of
+
+torch = pytest.importorskip("torch")
+
+from limnet.training.cases import TrainingCase, case_of, read_cases
+from limnet.training.clips import Clip, ClipConfig, sample_clip
+
+torch.set_num_threads(1)
+PLAIN = {"synthetic": 0.0, "union": 0.0, "colour": 0.0, "overflow": 0.0}
+
+
+def ball_case(
+    shape: tuple[int, int, int] = (48, 40, 30), spacing: tuple[float, float, float] = (1, 1, 1)
+) -> TrainingCase:
+    places = np.indices(shape) - np.array(shape).reshape(3, 1, 1, 1) / 2
+    ball = (np.sqrt((places**2).sum(0)) < min(shape) / 3).astype(np.uint8)
+    image = 100.0 * ball + np.random.default_rng(0).normal(0, 3, shape)
+    return case_of("ball", "balls", volume_of(image, spacing), ball, spacing)
+
+
+def clips_of(case: TrainingCase, count: int = 30, seed: int = 0, **settings: float) -> list[Clip]:
+    config, rng = ClipConfig(size=64, **settings), np.random.default_rng(seed)  # type: ignore[arg-type]
+    found = [sample_clip(case, config, rng) for _ in range(count)]
+    clips = [clip for clip in found if clip is not None]
+    assert len(clips) > count / 2
+    return clips
+
+
+def test_a_clip_is_images_in_zero_to_one_and_a_binary_truth_with_the_object_on_slice_zero() -> None:
+    for clip in clips_of(ball_case(), slices=4):
+        assert (clip.image.shape, clip.truth.shape) == ((4, 3, 64, 64), (4, 64, 64))
+        assert clip.image.dtype == clip.truth.dtype == np.float32
+        assert np.isfinite(clip.image).all()
+        assert -1e-6 <= clip.image.min() <= clip.image.max() <= 1 + 1e-6
+        assert set(np.unique(clip.truth)) <= {0, 1}
+        assert clip.truth[0].sum() >= ClipConfig().min_area
+
+
+def test_truth_lies_on_the_object() -> None:
+    """Of a bright ball in the dark, pixels of the truth and of the rest are told apart by intensity."""
+    contrasts = []
+    for clip in clips_of(ball_case(), **PLAIN):
+        inside, outside = clip.image[0, 0][clip.truth[0] > 0], clip.image[0, 0][clip.truth[0] == 0]
+        contrasts.append(abs(inside.mean() - outside[outside > 0].mean()) if (outside > 0).any() else 1)
+    assert np.median(contrasts) > 0.3
+
+
+@pytest.mark.parametrize("shape", [(48, 40, 1), (1, 48, 40), (48, 40, 3)])
+def test_flat_and_short_volumes_give_clips_too(shape: tuple[int, int, int]) -> None:
+    case = ball_case((48, 40, 40))
+    axis = int(np.argmin(shape))
+    middle = [
+        slice(20 - shape[axis] // 2, 20 - shape[axis] // 2 + shape[axis]) if a == axis else slice(None)
+        for a in range(3)
+    ]
+    labels = np.moveaxis(case.labels, 2, axis)[tuple(middle)]
+    assert case.image is not None
+    image = np.moveaxis(case.image, 2, axis)[tuple(middle)].astype(np.float32)
+    for clip in clips_of(case_of("flat", "flat", volume_of(image), labels, (1, 1, 1)), slices=5):
+        assert clip.image.shape == (5, 3, 64, 64)
+
+
+def test_a_label_map_alone_gets_made_up_intensities() -> None:
+    case = case_of("map", "maps", None, ball_case().labels, (1, 1, 1))
+    assert case.image is None
+    clips = clips_of(case)
+    assert np.mean([clip.image.std() > 0.02 for clip in clips]) > 0.9
+
+
+def test_colour_is_a_choice() -> None:
+    grey = clips_of(ball_case(), **PLAIN | {"colour": 0.0})
+    assert all(np.array_equal(clip.image[:, 0], clip.image[:, 1]) for clip in grey)
+    coloured = clips_of(ball_case(), **PLAIN | {"colour": 1.0})
+    assert not any(np.array_equal(clip.image[:, 0], clip.image[:, 1]) for clip in coloured)
+
+
+def test_a_seed_gives_the_same_clips() -> None:
+    one, same, other = (clips_of(ball_case(), count=6, seed=seed, slices=2) for seed in (3, 3, 4))
+    for first, second in zip(one, same, strict=True):
+        np.testing.assert_array_equal(first.image, second.image)
+        np.testing.assert_array_equal(first.truth, second.truth)
+    assert not np.array_equal(one[0].image, other[0].image)
+
+
+def test_zoom_decides_how_large_the_object_is_seen() -> None:
+    near = clips_of(ball_case(), **PLAIN, min_zoom=1.1, max_zoom=1.2)
+    far = clips_of(ball_case(), **PLAIN, min_zoom=2.5, max_zoom=2.6)
+    shares = [np.median([clip.truth[0].mean() for clip in clips]) for clips in (near, far)]
+    assert shares[0] > 0.45
+    assert shares[0] > 3 * shares[1]
+
+
+def test_thick_slices_are_mostly_swept_along_their_thickness() -> None:
+    """Across them the ball would be a stretched, few-pixel blob: neighbours differ much more."""
+    clips = clips_of(ball_case((40, 40, 12), (1, 1, 6)), count=60, slices=2, **PLAIN)
+    assert len(clips) > 40
+
+
+def test_real_cases_give_clips() -> None:
+    root = os.environ.get("LIMNET_DATA")
+    if not root:
+        pytest.skip("needs LIMNET_DATA: a folder of training cases")
+    case = next(iter(read_cases(Path(root))))
+    for clip in clips_of(case, count=8, slices=3):
+        assert np.isfinite(clip.image).all()
