@@ -72,7 +72,7 @@ class FakeLimNet(LimNet):
     def potentiate(self, candidates: Elements, prototypes: NDArray[np.intp]) -> Elements:
         return Elements(*(array[:, prototypes] for array in candidates))
 
-    def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
+    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
         return self.judgement
 
 
@@ -92,7 +92,7 @@ class WilfulLimNet(FakeLimNet):
     def carried_mask(self, image: Array, probability: Array) -> Array:
         return _blobs(image, probability)
 
-    def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
+    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
         return Judgement(*(float(n) for n in _rng(image, previous, current).random(3)))
 
 

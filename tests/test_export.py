@@ -73,7 +73,12 @@ def inputs_of(name: str, size: tuple[int, int], elements: int, batch: int = 1) -
             }  # fmt: skip
         case _:
             small = torch.rand(batch, 3, 128, 128)
-            return {"image": small, "previous": small[:, :1].round(), "current": small[:, 1:2].round()}
+            return {
+                "image": small,
+                "previous": small[:, :1].round(),
+                "current": small[:, 1:2].round(),
+                "nearness": torch.rand(batch, 2),
+            }
 
 
 def largest_difference(graph: Graph, name: str, inputs: dict[str, torch.Tensor]) -> float:

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from doubles import FakeLimNet
-from limnet.fusion import Change, Verdict, fuse, shrink
+from limnet.fusion import Candidate, Change, Verdict, fuse, nearness, shrink
 from limnet.model import Judgement
 
 Array = NDArray[np.float32]
 EXTRAPOLATES = "shrink() extends the border linearly below 128 pixels: masks from -0.5 to 1.3"
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((3, 32, 32)).astype(np.float32)
-ONE, TWO = np.zeros((32, 32), np.float32), np.ones((32, 32), np.float32)
+ONE = Candidate(np.zeros((32, 32), np.float32), carried=10)
+TWO = Candidate(np.ones((32, 32), np.float32), carried=0)
 boxes = st.tuples(*[st.tuples(st.integers(0, 5), st.integers(1, 6)) for _ in range(3)])
 
 
@@ -65,13 +66,23 @@ def test_without_a_previous_mask_only_the_quality_counts() -> None:
 
 def test_the_network_sees_previous_then_current_at_its_own_size() -> None:
     class Recorder(FakeLimNet):
-        def judge(self, image: Array, previous: Array, current: Array) -> Judgement:
-            self.seen = (image.shape, previous.shape, previous.mean(), current.mean())
+        def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
+            self.seen = (image.shape, previous.shape, previous.mean(), current.mean(), nearness.tolist())
             return self.judgement
 
     model = Recorder()
     fuse(model, IMAGE, ONE, TWO)
-    assert model.seen == ((3, 128, 128), (128, 128), 0, 1)
+    assert model.seen == ((3, 128, 128), (128, 128), 0, 1, [0.5, 1])
+    fuse(model, IMAGE, None, ONE)
+    assert model.seen == ((3, 128, 128), (128, 128), 0, 0, [0.5, 0.5])
+
+
+def test_nearness_falls_from_one_on_the_prompt_slice() -> None:
+    near = nearness(np.array([0, 1, 10, 100, 2000], np.int16))
+    assert near.dtype == np.float32
+    assert near[0] == 1 and near[2] == 0.5
+    assert (np.diff(near) < 0).all() and near[-1] > 0
+    assert nearness(np.array([-1]))[0] == 0
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3])

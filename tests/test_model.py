@@ -82,7 +82,7 @@ def test_a_sweep_step_goes_through_all_graphs(model: LimNet) -> None:
 
 
 def test_a_judgement_is_three_shares(model: LimNet) -> None:
-    judgement = model.judge(maps(3, 128), maps(1, 128)[0], maps(1, 128)[0])
+    judgement = model.judge(maps(3, 128), *maps(2, 128), np.array([0.5, 1], np.float32))
     assert all(isinstance(n, float) and 0 <= n <= 1 for n in judgement)
 
 

@@ -164,7 +164,7 @@ def test_networks_take_any_multiple_of_thirty_two(size: tuple[int, int]) -> None
         image, one, image, image, torch.rand(2, 6, *small), torch.zeros(2, 5, *small)
     )
     assert (logits.shape, sensory.shape) == ((2, 1, *size), (2, 5, *small))
-    judgement = FusionNetwork().eval()(image, one, one)
+    judgement = FusionNetwork().eval()(image, one, one, torch.rand(2, 2))
     assert (judgement.preference.shape, judgement.quality.shape) == ((2,), (2, 2))
 
 

@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from doubles import SIZE, CopyLimNet, FakeLimNet, box_volume, volume_of
+from limnet import lens as lens_module
 from limnet.lens import Seen, SliceCache, image_through, lens_at, plane_of
-from limnet.memory import BankConfig, slices, sweep_one_way
+from limnet.memory import BankConfig, sweep_one_way
 from limnet.memory.propagate import Anchor, anchor_elements
 from limnet.model import Carried, Elements, LimNet, SliceFeatures
 from limnet.view import whole_view
@@ -115,7 +116,7 @@ def test_a_slice_is_encoded_once() -> None:
 def test_kept_slices_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     volume, model = volume_of(np.random.default_rng(0).random((8, 8, 2000))), FakeLimNet(size=16)
     one = 2 * (16 * 16 + 2 + 1 + 2 + 2)  # bytes of a grey image and its features in half precision
-    monkeypatch.setattr(slices, "MAX_BYTES", 50 * one)
+    monkeypatch.setattr(lens_module, "MAX_BYTES", 50 * one)
     cache = cache_of(volume, model)
     for index in range(2000):
         cache[index]
@@ -130,7 +131,7 @@ def test_kept_slices_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_slices_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     model = FakeLimNet(size=16)
     cache = cache_of(volume_of(np.random.default_rng(0).random((8, 8, 9))), model)
-    monkeypatch.setattr(slices, "MAX_BYTES", 2 * 3 * (16 * 16 + 7))
+    monkeypatch.setattr(lens_module, "MAX_BYTES", 2 * 3 * (16 * 16 + 7))
     for index in (0, 1, 2, 0, 3):  # three fit: 1 was not used for longest
         cache[index]
     asked = model.num_queries
@@ -142,7 +143,7 @@ def test_the_slices_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_slice_is_the_same_whether_it_was_kept_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = cache_of(volume_of(np.random.default_rng(0).random((8, 8, 9))), FakeLimNet(size=16))
-    monkeypatch.setattr(slices, "MAX_BYTES", 0)
+    monkeypatch.setattr(lens_module, "MAX_BYTES", 0)
     first = cache[4]
     for index in (5, 6, 7):
         cache[index]

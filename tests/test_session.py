@@ -262,9 +262,9 @@ def test_undo_takes_back_a_round_with_its_clicks() -> None:
 
 
 voxels = st.tuples(*[st.integers(0, n - 1) for n in (12, 10, 8)])
+clicks = st.tuples(st.just("click"), voxels, st.booleans(), st.integers(0, 2))
 steps = st.one_of(
-    st.tuples(st.just("click"), voxels, st.booleans(), st.integers(0, 2)),
-    st.sampled_from([("propagate",), ("undo",), ("redo",), ("abandon",)]),
+    clicks, clicks, st.just(("propagate",)), st.sampled_from([("undo",), ("redo",), ("abandon",)])
 )
 
 
@@ -293,7 +293,7 @@ def noise() -> Volume:
     return volume_of(np.random.default_rng(0).random((12, 10, 8)).astype(np.float32), (1, 1, 1.5))
 
 
-@given(program=st.lists(steps, min_size=4, max_size=16), fusion=st.booleans())
+@given(program=st.lists(steps, min_size=6, max_size=20), fusion=st.booleans())
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_whatever_a_user_does_the_promises_hold(noise: Volume, program: list[tuple], fusion: bool) -> None:  # type: ignore[type-arg]
     session = Session(noise, WilfulLimNet(), fusion=fusion)
@@ -369,7 +369,41 @@ def test_provenance_and_swept_agree() -> None:
     assert set(second.provenance[second.swept]) == {1}
     np.testing.assert_array_equal(second.provenance[~second.swept], first.provenance[~second.swept])
     np.testing.assert_array_equal(np.isnan(second.quality), ~(first.swept | second.swept))
-    assert first.provenance.shape == first.swept.shape == first.quality.shape == (16,)
+    assert {a.shape for a in (first.provenance, first.carried, first.swept, first.quality)} == {(16,)}
+
+
+def test_a_round_knows_how_far_each_mask_was_carried() -> None:
+    session = session_of(fusion=False)
+    session.click(at(4))
+    session.click(at(11))
+    assert session.propagate().carried.tolist() == [4, 3, 2, 1, 0, 1, 2, 3, 3, 2, 1, 0, 1, 2, 3, 4]
+    session.click(at(13))
+    assert session.propagate().carried.tolist() == [4, 3, 2, 1, 0, 1, 2, 3, 3, 2, 1, 0, 1, 0, 1, 2]
+
+
+def test_what_nobody_carried_is_minus_one_and_a_kept_mask_keeps_its_distance() -> None:
+    session = session_of(FakeLimNet())
+    session.click(at(8))
+    first = session.propagate()
+    assert np.array_equal(first.carried >= 0, first.swept)
+    kept = two_rounds(preference=0.9, fusion=True)
+    assert kept.rounds[1].carried.tolist() == [*range(8, 0, -1), 0, 1, 2, 3, 0, 5, 6, 7]
+
+
+def test_fusion_is_told_how_far_both_masks_were_carried() -> None:
+    class Recorder(ForgetfulLimNet):
+        def judge(self, image, previous, current, nearness):  # type: ignore[no-untyped-def]
+            told.append([round(float(10 / n - 10)) for n in nearness])
+            return self.judgement
+
+    told: list[list[int]] = []
+    session = session_of()
+    session.click(at(8))
+    session.propagate()
+    session.model = Recorder()
+    session.click((12, 12, 12), positive=False)
+    visited = [s.index for s in session.sweep()]
+    assert told == [[0, 0], *([abs(i - 8), abs(i - 12)] for i in visited[1:])]
 
 
 # Fusion
@@ -388,7 +422,7 @@ def two_rounds(preference: float, fusion: bool) -> Session:
     session.click(at(8))
     session.propagate()
     session.model = ForgetfulLimNet(preference, previous_quality=0.9, quality=0.6)
-    session.click((1, 1, 12), positive=False)
+    session.click((12, 12, 12), positive=False)
     session.propagate()
     assert np.flatnonzero(session.rounds[1].swept).tolist() == list(range(9, 16))
     return session
@@ -434,7 +468,7 @@ def test_fusion_never_overrules_a_click() -> None:
 
 def test_suggest_slice_is_the_worst_nobody_clicked() -> None:
     class Judge(FakeLimNet):
-        def judge(self, image, previous, current):  # type: ignore[no-untyped-def]
+        def judge(self, image, previous, current, nearness):  # type: ignore[no-untyped-def]
             return self.judgement._replace(quality=next(qualities))
 
     qualities = iter([0.1, 0.9, 0.3, 0.8, 0.7, 0.2, *[0.95] * 50])

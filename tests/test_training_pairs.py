@@ -42,7 +42,11 @@ def ball_case() -> TrainingCase:
 def random_pairs(count: int) -> list[Pair]:
     rng = np.random.default_rng(0)
     return [
-        Pair(rng.integers(0, 255, (3, 128, 128), np.uint8), rng.random((3, 128, 128)) < 0.3)
+        Pair(
+            rng.integers(0, 255, (3, 128, 128), np.uint8),
+            rng.random((3, 128, 128)) < 0.3,
+            rng.random(2).astype(np.float32),
+        )
         for _ in range(count)
     ]
 
@@ -53,6 +57,7 @@ def test_pairs_come_back_from_their_file_bit_for_bit(tmp_path: Path) -> None:
     for one, other in zip(read_pairs(tmp_path / PAIRS), pairs, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.masks, other.masks)
+        np.testing.assert_array_equal(one.nearness, other.nearness)
         assert one.masks.dtype == bool
 
 
@@ -62,18 +67,20 @@ def test_a_session_leaves_pairs_of_slices_that_changed() -> None:
     for pair in pairs:
         assert (pair.image.shape, pair.image.dtype) == ((3, 128, 128), np.uint8)
         assert (pair.masks.shape, pair.masks.dtype) == ((3, 128, 128), bool)
+        assert pair.nearness.shape == (2,) and 0 <= pair.nearness.min() <= pair.nearness.max() <= 1
     assert np.mean([(pair.masks[1] != pair.masks[2]).any() for pair in pairs]) > 0.5
     assert any(pair.masks[0].any() for pair in pairs)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_batches_are_images_and_three_masks(tmp_path: Path, recorded: bool) -> None:
+def test_batches_are_images_three_masks_and_two_nearnesses(tmp_path: Path, recorded: bool) -> None:
     if recorded:
         write_pairs(tmp_path / PAIRS, random_pairs(2))
     image, masks = next(iter(batch_stream(RECIPE, [], tmp_path, seed=0)))
-    assert (image.shape, masks.shape) == ((4, 1, 3, 128, 128), (4, 3, 128, 128))
+    assert (image.shape, masks.shape) == ((4, 1, 3, 128, 128), (4, 5, 128, 128))
     assert 0 <= image.min() <= image.max() <= 1
-    assert set(masks.unique().tolist()) <= {0, 1}
+    assert set(masks[:, :3].unique().tolist()) <= {0, 1}
+    assert torch.equal(masks[:, 3:].amin((2, 3)), masks[:, 3:].amax((2, 3)))  # the same in every pixel
 
 
 def test_recorded_pairs_are_drawn_turned_and_swapped(tmp_path: Path) -> None:
@@ -81,11 +88,12 @@ def test_recorded_pairs_are_drawn_turned_and_swapped(tmp_path: Path) -> None:
     write_pairs(tmp_path / PAIRS, [pair])
     counts = []
     for _, masks in islice(batch_stream(RECIPE, [], tmp_path, seed=0), 5):
-        counts += [m.sum((1, 2)).tolist() for m in masks]
-    own = pair.masks.sum((1, 2)).tolist()
-    assert own in counts  # as recorded, though turned ...
-    assert [own[0], own[2], own[1]] in counts  # ... and with the two masks swapped
-    assert any(c not in (own, [own[0], own[2], own[1]]) for c in counts)  # among made-up ones
+        counts += [[*m[:3].sum((1, 2)).tolist(), *m[3:, 0, 0].tolist()] for m in masks]
+    truth, previous, current = pair.masks.sum((1, 2)).tolist()
+    before, now = pair.nearness.tolist()
+    recorded = [truth, previous, current, before, now], [truth, current, previous, now, before]
+    assert all(drawn in counts for drawn in recorded)  # as it was and with the two masks swapped ...
+    assert any(drawn not in recorded for drawn in counts)  # ... among made-up ones
 
 
 def test_a_seed_gives_the_same_pairs(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ class Export:
     memory: Checkpoint = Path("runs/memory")  # checkpoint of the memory model
     fusion: Checkpoint = Path("runs/fusion")  # checkpoint of the fusion network
     version: str = limnet.__version__  # written into the manifest
-    size: int = 192  # pixels of the view through which slices are seen
+    size: int = 128  # pixels of the view through which slices are seen
     threshold: float = 0.5  # preference above which a slice keeps its previous mask
 
     def run(self) -> int:

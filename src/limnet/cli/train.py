@@ -25,6 +25,7 @@ class Train:
     data: Folders = ()  # hold SET/images and SET/labels, or label maps alone; default: random shapes only
     out: Folder = None  # gets checkpoint and curves; default: runs/RECIPE-NAME
     workers: Count = 1  # processes that make clips
+    shards: Count = 1  # parts of a batch computed side by side, one core each; 2 suits the memory model
     threads: MaybeCount = None  # default: all cores
 
     def run(self) -> int:
@@ -37,6 +38,7 @@ class Train:
             from limnet.training.cases import read_cases
             from limnet.training.checkpoint import INDEX
             from limnet.training.fit import fit
+            from limnet.training.pairs import PAIRS, record_pairs
             from limnet.training.recipe import read_recipe
         except ModuleNotFoundError as error:
             raise ConfigError(f"training needs {error.name}: pip install 'limnet[train]'") from None
@@ -46,15 +48,19 @@ class Train:
             raise OutputError(
                 f"{folder}: already holds a checkpoint; add --resume or give another --out folder"
             )
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        torch.set_num_threads(max(1, (self.threads or torch.get_num_threads()) // self.shards))
         cases = [
             case
             for place in (path for paths in self.data for path in paths)
             for case in read_cases(place, recipe.data.exclude, recipe.data.split_components)
         ]
         print(f"{len(cases)} cases; checkpoint and curves go to {folder}", flush=True)
-        run = fit(recipe, cases, folder, self.minutes, self.resume, self.recipe.parent, self.workers)
+        start = self.recipe.parent
+        if recipe.network == "fusion" and not (folder / PAIRS).exists():
+            with progress_bar("recording rounds", total=recipe.pairs.minutes) as (bar, task):
+                for minutes in record_pairs(recipe, cases, folder, start):
+                    bar.update(task, completed=minutes)
+        run = fit(recipe, cases, folder, self.minutes, self.resume, start, self.workers, self.shards)
         with progress_bar(self.recipe.stem, total=1.0) as (bar, task):
             for progress in run:
                 figures = "  ".join(f"{name} {value:.4g}" for name, value in progress.figures.items())

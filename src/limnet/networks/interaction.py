@@ -13,7 +13,7 @@ INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS  # slice, previous
 
 
 class InteractionNetwork(nn.Module):
-    """Lite0 over slice, previous mask, click maps and hint features, all at full size from the first layer."""
+    """Lite0 over slice, previous mask, click maps and hints, together at full size from the first layer."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -231,6 +231,12 @@ def _made_up_intensities(targets: list[int], rng: Rng) -> tuple[Image, Image]:
     return means, textures
 
 
+def made_up_image(labels: NDArray[np.uint8], target: int, rng: Rng) -> Image:
+    """Made-up intensities for a whole label map: (I, J, K) -> (I, J, K)."""
+    means, textures = _made_up_intensities([target], rng)
+    return means[labels] + textures[labels] * _texture(labels.shape, rng)
+
+
 def _texture(shape: tuple[int, ...], rng: Rng) -> Image:
     """Noise at a random mixture of scales, about unit spread: (S, H, W)."""
     total = np.zeros(shape, np.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +32,10 @@ from limnet.session import Session
 from limnet.training.build import load_network
 from limnet.training.cases import TrainingCase
 from limnet.training.clicking import error_click, perturb
+from limnet.training.clips import made_up_image
 from limnet.training.recipe import Recipe
-from limnet.training.stream import ClipStream, is_held_out
+from limnet.training.shapes import ShapeFactory
+from limnet.training.stream import SHAPES, ClipStream, is_held_out, shape_case
 from limnet.volume import Volume
 
 PAIRS = "pairs.npz"
@@ -63,22 +66,21 @@ class PairStream(IterableDataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, recipe: Recipe, cases: Sequence[TrainingCase], seed: int, path: Path) -> None:
         self.recipe = recipe
-        self.clips = ClipStream(recipe, cases, seed)
+        self.cases = cases
         self.seed = seed
         self.path = path
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(self.seed)
         recorded = read_pairs(self.path) if self.path.exists() else []
-        share = self.recipe.pairs.made_up if recorded else 1.0
-        for images, truths in self.clips:
-            pairs = []
-            for image, truth in zip(images.numpy(), truths.numpy() > 0.5, strict=True):
-                if rng.random() < share:
-                    pairs.append(_made_up(image, truth, rng))
-                else:
-                    pairs.append(_varied(recorded[rng.integers(len(recorded))], rng))
-            yield _stack(pairs)
+        batch = self.recipe.batch
+        num_made_up = round(batch * self.recipe.pairs.made_up) if recorded else batch
+        clips = ClipStream(replace(self.recipe, batch=max(2, num_made_up)), self.cases, self.seed)
+        for images, truths in clips:
+            drawn = zip(images.numpy(), truths.numpy() > 0.5, strict=True)
+            pairs = [_made_up(image, truth, rng) for image, truth in drawn]
+            chosen = rng.integers(len(recorded), size=batch - len(pairs)) if recorded else []
+            yield _stack(pairs + [_varied(recorded[int(index)], rng) for index in chosen])
 
 
 def record_pairs(
@@ -90,22 +92,30 @@ def record_pairs(
     """
     model = _model_of(recipe, start_folder)
     rng = np.random.default_rng(recipe.seed)
-    weights = {case.group: recipe.data.weights.get(case.group, recipe.data.default_weight) for case in cases}
-    groups = [group for group in dict.fromkeys(weights) if weights[group] > 0]
+    factory = ShapeFactory(recipe.shapes, recipe.seed)
+    by_group = {case.group: [other for other in cases if other.group == case.group] for case in cases}
+    weights = {group: recipe.data.weights.get(group, recipe.data.default_weight) for group in by_group}
+    weights[SHAPES] = recipe.data.shapes
+    groups, shares = list(weights), np.array(list(weights.values()))
     kept: dict[bool, list[Pair]] = {True: [], False: []}
     began = time.monotonic()
     while (spent := (time.monotonic() - began) / 60) < recipe.pairs.minutes:
-        group = rng.choice(groups, p=np.array([weights[g] for g in groups]) / sum(weights[g] for g in groups))
-        case = _drawn([case for case in cases if case.group == group and case.image is not None], rng)
-        if case is not None:
-            kept[is_held_out(case, recipe.data)] += session_pairs(model, case, recipe, rng)
+        group = groups[int(rng.choice(len(groups), p=shares / shares.sum()))]
+        case = shape_case(factory, rng) if group == SHAPES else _drawn(by_group[group], rng)
+        kept[is_held_out(case, recipe.data)] += session_pairs(model, case, recipe, rng)
         yield spent
     if not kept[False]:
-        raise CaseError("no pairs of rounds could be recorded: the data holds no case with an image")
+        raise CaseError(
+            f"no pair of rounds in {recipe.pairs.minutes:g} minutes; raise pairs.minutes in the recipe"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for held_out, name in ((False, PAIRS), (True, HELD_OUT_PAIRS)):
         if kept[held_out]:
             write_pairs(folder / name, kept[held_out])
+
+
+def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingCase:
+    return cases[int(rng.integers(len(cases)))]
 
 
 def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator) -> list[Pair]:
@@ -160,21 +170,23 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
         return load_model(place)
 
 
-def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingCase | None:
-    return cases[int(rng.integers(len(cases)))] if cases else None
-
-
 def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:
-    """A case's volume and the truth of a random object of it, cut along the sweep axis to MAX_SLICES."""
-    assert case.image is not None
-    target = case.objects[rng.integers(len(case.objects))]
-    volume = Volume(case.image.astype(np.float32), np.diag([*case.spacing, 1.0]))
-    axis = volume.sweep_axis
+    """A case's volume and the truth of a random object of it, cut along the sweep axis to MAX_SLICES.
+
+    A label map alone gets made-up intensities.
+    """
+    target = case.objects[int(rng.integers(len(case.objects)))]
+    affine = np.diag([*case.spacing, 1.0])
+    axis = Volume(case.labels, affine).sweep_axis
     middle = (target.box[axis].start + target.box[axis].stop) // 2
-    first = int(np.clip(middle - MAX_SLICES // 2, 0, max(0, volume.shape[axis] - MAX_SLICES)))
+    first = int(np.clip(middle - MAX_SLICES // 2, 0, max(0, case.labels.shape[axis] - MAX_SLICES)))
     cut = tuple(slice(first, first + MAX_SLICES) if a == axis else slice(None) for a in range(3))
+    labels = case.labels[cut]
+    if case.image is None:
+        return Volume(made_up_image(labels, target.label, rng), affine), labels == target.label
     image = case.image[cut].astype(np.float32)
-    return Volume(image, np.diag([*case.spacing, 1.0])), case.labels[cut] == target.label
+    array = (image * 255).astype(np.uint8) if image.ndim == 4 else image
+    return Volume(array, affine), labels == target.label
 
 
 def _careless_click(
