@@ -118,10 +118,6 @@ def test_weights_in_half_precision_change_the_logits_little() -> None:
     assert largest_difference(unrounded, "interaction", inputs_of("interaction", (64, 64), 40)) < 0.02
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="k is traced as a constant: memories of fewer than top_k elements fail in ONNX, not in torch",
-)
 def test_fewer_elements_than_top_k_are_all_read(exported: dict[str, Graph]) -> None:
     assert largest_difference(exported["carry"], "carry", inputs_of("carry", (64, 64), 5)) < TOLERANCE
 

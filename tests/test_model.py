@@ -162,9 +162,6 @@ def test_a_manifest_that_cannot_be_used_is_one_line(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="read_manifest checks names only; the types surface later as other errors"
-)
 @pytest.mark.parametrize("change", [{"sha256": ["a"]}, {"size": "64"}, {"threshold": None}])
 def test_a_manifest_of_wrong_types_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
     (tmp_path / MANIFEST).write_text(json.dumps(MANIFEST_TABLE | change))

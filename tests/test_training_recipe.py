@@ -51,7 +51,6 @@ def test_a_recipe_that_does_not_fit_is_one_line_naming_the_file(
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.xfail(strict=True, reason="errors raised by a settings class itself do not name the file")
 def test_a_value_out_of_range_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recipe.toml"
     path.write_text('network = "memory"\n[clip]\nsize = 100')

@@ -47,7 +47,11 @@ def from_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
         if required and name not in table:
             raise ConfigError(f"{where}: {name!r} is missing; it has no default")
     hints = get_type_hints(cls)
-    return cls(**{key: _convert(hints[key], value, f"{where} {key}") for key, value in table.items()})
+    settings = {key: _convert(hints[key], value, f"{where} {key}") for key, value in table.items()}
+    try:
+        return cls(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -114,7 +114,7 @@ def shrink(maps: Array) -> Array:
         return mean
     positions = (np.arange(FUSION_SIZE) + 0.5) * size / FUSION_SIZE - 0.5
     low = np.clip(np.floor(positions).astype(int), 0, size - 2)
-    share = (positions - low).astype(np.float32)
+    share = np.clip(positions - low, 0, 1).astype(np.float32)
     rows = maps[..., low, :] * (1 - share)[:, None] + maps[..., low + 1, :] * share[:, None]
     both: Array = rows[..., low] * (1 - share) + rows[..., low + 1] * share
     return both

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import WeightsError
+from limnet.config import from_table
+from limnet.errors import ConfigError, WeightsError
 
 Array = NDArray[np.float32]
 
@@ -193,10 +194,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise WeightsError(
             f"{path}: not readable as JSON ({error}); export or install the weights again"
         ) from None
-    names = {field.name for field in fields(Manifest)}
-    if not isinstance(table, dict) or set(table) != names:
-        raise WeightsError(f"{path}: expected the keys {', '.join(sorted(names))}; export the weights again")
-    return Manifest(**table)
+    if not isinstance(table, dict):
+        raise WeightsError(f"{path}: expected a JSON object; export the weights again")
+    try:
+        return from_table(Manifest, table, str(path))
+    except ConfigError as error:
+        raise WeightsError(f"{error}; export the weights again") from None
 
 
 def verify(folder: Path) -> None:

@@ -105,10 +105,17 @@ class Session:
     def slice_mask(self, index: int, axis: int | None = None) -> Mask:
         """The mask of one slice (h, w), pending prompt masks included; cheaper than `mask`."""
         axis = self.axis if axis is None else axis
-        for prompted in reversed(self._pending):
+        if axis not in (0, 1, 2) or not 0 <= index < self.volume.shape[axis]:
+            raise PromptError(f"no slice {index} along axis {axis} in a volume of shape {self.volume.shape}")
+        plane = _plane(self._mask, axis, index).astype(bool)
+        for prompted in self._pending:
             if prompted.axis == axis and prompted.slice_index == index:
-                return prompted.mask.copy()
-        return _plane(self._mask, axis, index).astype(bool)
+                plane[...] = prompted.mask
+            elif prompted.axis != axis:  # two planes that cross in a line
+                across = prompted.axis - (prompted.axis > axis)
+                line = np.moveaxis(plane, across, 0)[prompted.slice_index]
+                line[...] = np.take(prompted.mask, index, axis - (axis > prompted.axis))
+        return plane
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -384,12 +391,12 @@ class Sweep:
         image = self.slices[index].image
         current = Candidate(look(mask)[0], carried)
         before = _plane(session._mask, axis, index) > 0
-        if not session.rounds or carried == 0 or np.array_equal(before, mask):
+        if not (session.rounds and session.fusion) or carried == 0 or np.array_equal(before, mask):
             verdict = fuse(session.model, image, None, current)
         else:
             former = int(self.former.carried[index]) if self.former else -1
             verdict = fuse(session.model, image, Candidate(look(before)[0], former), current)
-        if verdict.keeps_previous and session.fusion:
+        if verdict.keeps_previous:
             self.kept.add(index)
             mask = before
         self.quality[index], self.carried[index] = verdict.quality, carried

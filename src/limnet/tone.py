@@ -32,9 +32,11 @@ class Tone:
         sample = flat[:: max(1, flat.size // MAX_SAMPLES)].astype(np.float32)
         quantiles = np.quantile(sample, np.linspace(CLIPPED, 1 - CLIPPED, NUM_QUANTILES)).astype(np.float32)
         low, high = float(quantiles[0]), float(quantiles[-1])
-        if high <= low:
-            return cls(low, low + 1.0, np.zeros(NUM_STEPS, np.float32))
         linear = np.linspace(0, 1, NUM_STEPS)
+        if high <= low:  # nearly all are alike: what is rare must still be seen
+            low, high = float(flat.min()), float(flat.max())
+            alike = high <= low
+            return cls(low, low + 1 if alike else high, (linear * (not alike)).astype(np.float32))
         knots = (quantiles - low) / (high - low) + np.linspace(0, 1e-6, NUM_QUANTILES)  # strictly rising
         equalised = np.interp(linear, knots, np.linspace(0, 1, NUM_QUANTILES))
         return cls(low, high, (0.5 * linear + 0.5 * equalised).astype(np.float32))

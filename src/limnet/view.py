@@ -90,28 +90,25 @@ class View:
 
     def is_touched(self, mask: Mask) -> bool:
         """Whether a mask (size, size) reaches the view's border where the plane goes on beyond it."""
-        margin = max(1, round(BORDER * self.size))
-        low = self.centre[0] * self.plane.spacing_mm[0], self.centre[1] * self.plane.spacing_mm[1]
-        ends = [n * s for n, s in zip(self.plane.shape, self.plane.spacing_mm, strict=True)]
-        half = self.side_mm / 2
+        margin, half = max(1, round(BORDER * self.size)), self.side_mm / 2
+        voxel_mm = self.plane.spacing_mm  # the plane reaches half a voxel beyond its outermost centres
+        row_mm, column_mm = ((c + 0.5) * s for c, s in zip(self.centre, voxel_mm, strict=True))
+        height_mm, width_mm = (n * s for n, s in zip(self.plane.shape, voxel_mm, strict=True))
         return bool(
-            (low[0] - half > 0 and mask[:margin].any())
-            or (low[0] + half < ends[0] and mask[-margin:].any())
-            or (low[1] - half > 0 and mask[:, :margin].any())
-            or (low[1] + half < ends[1] and mask[:, -margin:].any())
+            (row_mm - half > 0 and mask[:margin].any())
+            or (row_mm + half < height_mm and mask[-margin:].any())
+            or (column_mm - half > 0 and mask[:, :margin].any())
+            or (column_mm + half < width_mm and mask[:, -margin:].any())
         )
 
     def grown(self, factor: float) -> View:
-        """The same centre with a larger side; at most a little more than the whole plane."""
-        side = min(self.side_mm * factor, ROOM * self.plane.longer_mm)
-        if side == ROOM * self.plane.longer_mm:
-            return whole_view(self.plane, self.size)
-        return View(self.plane, self.centre, side, self.size)
+        """The same centre with a larger side, up to a view of the whole plane."""
+        return _at_most_whole(View(self.plane, self.centre, self.side_mm * factor, self.size))
 
     @property
     def is_whole(self) -> bool:
         """Whether the view cannot grow further."""
-        return self.side_mm >= ROOM * self.plane.longer_mm * 0.999
+        return self.side_mm >= ROOM * self.plane.longer_mm
 
     @property
     def _step_mm(self) -> float:
@@ -137,8 +134,13 @@ def whole_view(plane: Plane, size: int) -> View:
 def view_around(plane: Plane, low: tuple[int, int], high: tuple[int, int], margin: float, size: int) -> View:
     """A view around the voxels low .. high (inclusive), its side `margin` times their longer extent."""
     spans = [(b - a + 1) * s for a, b, s in zip(low, high, plane.spacing_mm, strict=True)]
-    side = min(max(margin * max(spans), min_side_mm(plane)), ROOM * plane.longer_mm)
-    return View(plane, ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2), side, size)
+    side = max(margin * max(spans), min_side_mm(plane))
+    return _at_most_whole(View(plane, ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2), side, size))
+
+
+def _at_most_whole(view: View) -> View:
+    """A view that would be as large as the whole plane shows the whole plane, whatever its centre."""
+    return whole_view(view.plane, view.size) if view.side_mm >= ROOM * view.plane.longer_mm else view
 
 
 def min_side_mm(plane: Plane) -> float:
@@ -157,7 +159,7 @@ def _weights(length: int, centre: float, step: float, size: int) -> Weights:
     last = int(np.clip(np.ceil(positions[-1] + step) + 1, first + 1, length))
     distance = np.abs(positions[:, None] - np.arange(first, last)[None, :])  # (size, voxels)
     look = np.maximum(0, 1 - distance / max(1.0, step))
-    outside = (positions < -0.5) | (positions > length - 0.5)
+    outside = (positions + step / 2 < -0.5) | (positions - step / 2 > length - 0.5)
     clamped = np.clip(positions, 0, length - 1)  # the outer half voxel sees its neighbour's centre
     edge = np.abs(clamped[:, None] - np.arange(first, last)[None, :])
     empty = look.sum(1) < 1e-6

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limnet.errors import ConfigError
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import HINT_CHANNELS, IMAGE_CHANNELS, InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, Query, potentiate
@@ -161,6 +162,8 @@ def export_networks(
     `size` is the view's side in pixels that inference shall use, `threshold` the preference above which
     a slice keeps its previous mask (the paper's tau).
     """
+    if size < 64 or size % 32:
+        raise ConfigError(f"size must be a multiple of 32 and at least 64, got {size}")
     folder.mkdir(parents=True, exist_ok=True)
     checksums = {}
     for name, graph in graphs(interaction, memory, fusion, size).items():

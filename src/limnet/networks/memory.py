@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx.operators import shape_as_tensor
 
 from limnet.errors import ConfigError
 from limnet.networks.backbone import FEATURE_CHANNELS, Backbone, convolution
@@ -86,7 +87,8 @@ def top_k_affinity(scores: Tensor, top_k: int) -> Tensor:
     Written by threshold rather than by index: ties at the threshold are all kept, and the export has
     no scatter. With fewer than `top_k` elements all are read.
     """
-    top = scores.topk(min(top_k, scores.shape[2]), dim=2).values  # (B, HW, k), falling
+    k = torch.minimum(torch.tensor(top_k), shape_as_tensor(scores)[2])  # stays a variable in the export
+    top = scores.topk(cast(int, k), dim=2).values  # (B, HW, k), falling
     weight = torch.where(scores >= top[..., -1:], (scores - top[..., :1]).exp(), 0.0)  # (B, HW, N)
     return weight / weight.sum(2, keepdim=True)
 

@@ -50,11 +50,17 @@ def load_network(folder: Path) -> tuple[str, nn.Module]:
     tensors, state = load_checkpoint(folder)
     kind, sizes = state["network"], from_table(MemoryNetworkConfig, state["memory"], str(folder))
     network = build_network(kind, sizes)
-    try:
-        network.load_state_dict(network_tensors(tensors))
-    except RuntimeError as error:
-        raise WeightsError(f"{folder}: weights do not fit the {kind} network: {error}") from None
+    load_tensors(network, network_tensors(tensors), folder)
     return kind, network
+
+
+def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Fill a network with the tensors of the checkpoint in `folder`; WeightsError when they do not fit."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WeightsError(f"{folder}: weights do not fit {type(network).__name__}: {reason} ...") from None
 
 
 def network_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -67,6 +73,8 @@ def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, lis
 
     `folder` is where relative paths of `recipe.start` begin.
     """
+    if recipe.network == "interaction" and shards > 1:
+        raise ConfigError("the interaction network trains on whole batches; leave out --shards")
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network, recipe.memory)
     clicker: InteractionNetwork | None = None
@@ -76,7 +84,7 @@ def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, lis
             continue
         kind, other = load_network(folder / source)
         if kind == recipe.network:
-            network.load_state_dict(other.state_dict())
+            load_tensors(network, other.state_dict(), folder / source)
         elif isinstance(other, InteractionNetwork) and isinstance(network, MemoryNetwork):
             network.carry.start_from(other)
             clicker = other

@@ -44,8 +44,9 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
             tensors.update(torch.load(folder / name, map_location="cpu", weights_only=True))
         except Exception as error:
+            reason = str(error).partition("\n")[0]
             raise WeightsError(
-                f"{folder / name}: damaged checkpoint part ({error}); delete {folder}"
+                f"{folder / name}: damaged checkpoint part ({reason}); delete {folder}"
             ) from None
     return tensors, index["state"]
 
@@ -53,11 +54,13 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
-        index: dict[str, Any] = json.loads(path.read_text())
+        index: Any = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise WeightsError(
             f"{path}: no readable checkpoint ({error}); train without --resume first"
         ) from None
+    if not isinstance(index, dict) or {"files", "state"} - index.keys():
+        raise WeightsError(f"{path}: not the index of a checkpoint; expected the keys files and state")
     return index
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limnet.training.build import Step, build, network_state, network_tensors
+from limnet.training.build import Step, build, load_tensors, network_state, network_tensors
 from limnet.training.cases import TrainingCase
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
 from limnet.training.pairs import batch_stream
@@ -68,7 +68,7 @@ def fit(
     while True:
         waiting = time.monotonic()
         image, truth = next(batches)
-        share = min(1.0, (waiting - began) / 60 / budget)
+        share = min(1.0, (waiting - began) / 60 / budget) if budget > 0 else 1.0
         rate = learning_rate(recipe, done, share)
         figures = {"data_wait": time.monotonic() - waiting, "learning_rate": rate}
         figures |= update(network, optimiser, steps, image, truth, recipe.clip_norm, rate, share)
@@ -231,7 +231,7 @@ def _save(
 def _restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
     """Load network and optimiser; the step and the minutes spent so far."""
     tensors, state = load_checkpoint(folder)
-    network.load_state_dict(network_tensors(tensors))
+    load_tensors(network, network_tensors(tensors), folder)
     for name, parameter in network.named_parameters():
         kept = {key: tensors.get(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
         optimiser.state[parameter] = {key: tensor for key, tensor in kept.items() if tensor is not None}

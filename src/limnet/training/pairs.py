@@ -79,8 +79,8 @@ class PairStream(IterableDataset[tuple[Tensor, Tensor]]):
         for images, truths in clips:
             drawn = zip(images.numpy(), truths.numpy() > 0.5, strict=True)
             pairs = [_made_up(image, truth, rng) for image, truth in drawn]
-            chosen = rng.integers(len(recorded), size=batch - len(pairs)) if recorded else []
-            yield _stack(pairs + [_varied(recorded[int(index)], rng) for index in chosen])
+            chosen = rng.integers(len(recorded), size=batch - len(pairs)).tolist() if recorded else []
+            yield _stack(pairs + [_varied(recorded[index], rng) for index in chosen])
 
 
 def record_pairs(
