@@ -145,9 +145,9 @@ def test_a_file_that_is_no_graph_is_named(folder: Path) -> None:
         (b"", "not readable as JSON"),
         (b'{"version": ', "not readable as JSON"),
         (b"\xff\xfe", "not readable as JSON"),
-        (b"[1, 2]", "expected the keys key_dim, sensory_dim"),
-        (b'{"version": "1"}', "expected the keys key_dim, sensory_dim"),
-        (json.dumps(MANIFEST_TABLE | {"more": 1}).encode(), "expected the keys"),
+        (b"[1, 2]", "expected a JSON object"),
+        (b'{"version": "1"}', "'size' is missing"),
+        (json.dumps(MANIFEST_TABLE | {"more": 1}).encode(), "'more' is not a setting; known: key_dim"),
     ],
 )
 @pytest.mark.parametrize("read", [read_manifest, verify, load_model])

@@ -557,7 +557,7 @@ def test_numpy_integers_are_voxels() -> None:
 
 def test_a_first_click_cannot_be_negative() -> None:
     session = session_of()
-    with pytest.raises(PromptError, match="start with a positive click"):
+    with pytest.raises(PromptError, match="give a positive click inside the object first"):
         session.click(INSIDE, positive=False)
     session.click(INSIDE)
     session.undo()

@@ -33,9 +33,11 @@ def look_weights(length: int, centre: float, step: float, size: int) -> NDArray[
     weights = np.zeros((size, length))
     for pixel in range(size):
         position = centre + (pixel - (size - 1) / 2) * step
-        if not -0.5 <= position <= length - 0.5:
-            continue
+        if position + step / 2 <= -0.5 or position - step / 2 >= length - 0.5:
+            continue  # the pixel does not overlap the plane
         weights[pixel] = [max(0.0, 1 - abs(position - v) / max(1.0, step)) for v in range(length)]
+        if weights[pixel].sum() < 1e-6:
+            weights[pixel, 0 if position < 0 else -1] = 1  # half a voxel beyond the outermost centre
         weights[pixel] /= weights[pixel].sum()
     return weights
 

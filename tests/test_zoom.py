@@ -22,14 +22,19 @@ def square(side: int, at: tuple[int, int]) -> Volume:
     return box_volume((i, j, 0), (i + side, j + side, 3), (120, 120, 3))
 
 
-@pytest.mark.parametrize(("side", "at"), [(80, (20, 10)), (30, (40, 50)), (10, (60, 30)), (10, (0, 110))])
+@pytest.mark.parametrize(("side", "at"), [(60, (20, 10)), (30, (40, 50)), (10, (60, 30)), (10, (0, 110))])
 def test_the_view_fits_the_object_that_was_clicked(side: int, at: tuple[int, int]) -> None:
     click = PlaneClick(at[0] + side // 3, at[1] + side // 2, True)
     view = choose_view(FakeLimNet(size=64), square(side, at), 2, 1, click)
-    assert (
-        np.abs(np.subtract(view.centre, np.add(at, (side - 1) / 2))).max() <= 3
-    )  # as found in a coarse view
+    offset = np.subtract(view.centre, np.add(at, (side - 1) / 2))
+    assert np.abs(offset).max() <= 3  # as found in a coarse view
     assert REFIT * side * 0.9 <= view.side_mm <= max(REFIT * side * 1.3, min_side_mm(view.plane))
+
+
+def test_an_object_too_large_for_a_view_of_its_own_is_seen_in_the_whole_plane() -> None:
+    volume = square(80, (20, 10))
+    view = choose_view(FakeLimNet(size=64), volume, 2, 1, PlaneClick(50, 50, True))
+    assert view == whole_view(plane_of(volume, 2), 64)
 
 
 def test_a_click_on_nothing_sees_the_whole_plane() -> None:

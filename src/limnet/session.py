@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import PromptError
+from limnet.errors import PromptError, VolumeError
 from limnet.fusion import Candidate, Change, Round, fuse
 from limnet.interaction import (
     GROWTH,
@@ -75,6 +75,11 @@ class Session:
 
         With `fusion` off every round simply replaces the former one on the slices it went through.
         """
+        if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+            raise VolumeError(
+                f"{volume.source}: holds NaN or infinite voxels; read it with read_volume(), which takes them"
+                f" for background, or replace them with numpy.nan_to_num"
+            )
         self.volume = volume
         self.model = model or load_model(threads=threads)
         self.fusion = fusion
@@ -160,8 +165,8 @@ class Session:
         axis = self._checked_axis(axis)
         if not positive and not self._pending and not self._mask.any():
             raise PromptError(
-                f"the first click {click.index} is negative, but nothing is segmented yet;"
-                f" start with a positive click inside the object"
+                f"click {click.index} is negative, but nothing is segmented;"
+                f" give a positive click inside the object first"
             )
         slice_index = click.index[axis]
         clicks = [_in_plane(c, axis) for c in (*self.clicks, click) if c.index[axis] == slice_index]
@@ -297,7 +302,10 @@ class Sweep:
         self.session = session
         self.lens = lens
         self.clicks = tuple(prompted.click for prompted in pending)
-        self.prompts = {p.slice_index: p.mask for p in pending}  # the last click of a slice has its mask
+        self.prompts: dict[int, Mask] = {}  # of each prompted slice the last mask, the newest slice last
+        for prompted in pending:
+            self.prompts.pop(prompted.slice_index, None)
+            self.prompts[prompted.slice_index] = prompted.mask
         self.may_grow = may_grow
         self.outgrown = False
         self.slices = session.slices_through(lens)
@@ -305,8 +313,8 @@ class Sweep:
         self.kept: set[int] = set()  # slices that kept their previous mask
         self.quality: dict[int, float] = {}
         self.carried: dict[int, int] = {}  # slices from the prompt
-        last = session.rounds[-1] if session.rounds else None
-        self.former = last if last is not None and last.axis == lens.axis else None
+        along = [done for done in session.rounds if done.axis == lens.axis]
+        self.former = along[-1] if along else None  # the last round along this axis
 
     def run(self) -> Iterator[SliceMask]:
         """Prompted slices, then their sweeps; ends early, with `outgrown` set, when the view is too small."""

@@ -159,7 +159,7 @@ def _weights(length: int, centre: float, step: float, size: int) -> Weights:
     last = int(np.clip(np.ceil(positions[-1] + step) + 1, first + 1, length))
     distance = np.abs(positions[:, None] - np.arange(first, last)[None, :])  # (size, voxels)
     look = np.maximum(0, 1 - distance / max(1.0, step))
-    outside = (positions + step / 2 < -0.5) | (positions - step / 2 > length - 0.5)
+    outside = (positions + step / 2 <= -0.5) | (positions - step / 2 >= length - 0.5)
     clamped = np.clip(positions, 0, length - 1)  # the outer half voxel sees its neighbour's centre
     edge = np.abs(clamped[:, None] - np.arange(first, last)[None, :])
     empty = look.sum(1) < 1e-6

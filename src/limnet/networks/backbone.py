@@ -101,7 +101,9 @@ class Backbone(nn.Module):
         the first steps see the image as the pretrained network did.
         """
         own = [tensor for name, tensor in self.state_dict().items() if "num_batches" not in name]
-        for mine, theirs in zip(own, tensors, strict=False):
+        if len(tensors) < len(own):
+            raise WeightsError(f"{len(tensors)} pretrained tensors, expected at least {len(own)}")
+        for mine, theirs in zip(own, tensors, strict=False):  # a backbone to stride 16 ends before they do
             if mine.shape == theirs.shape:
                 mine.copy_(theirs)
             elif mine.shape[0] == theirs.shape[0] and mine.shape[2:] == theirs.shape[2:]:

@@ -86,6 +86,10 @@ class Recipe:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
         if self.batch < 2:
             raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
+        if self.network == "interaction" and self.clip.slices != 1:
+            raise ConfigError(f"the interaction network takes clips of 1 slice, got {self.clip.slices}")
+        if self.network == "memory" and self.clip.slices < 2:
+            raise ConfigError(f"the memory model takes clips of 2 slices or more, got {self.clip.slices}")
 
 
 def read_recipe(path: Path) -> Recipe:
