@@ -99,7 +99,7 @@ def test_nan_voxels_are_background_with_a_warning_in_one_line(
     [
         (["--click", "-1,2,3"], "click (-1, 2, 3) lies outside the volume of shape (40, 32, 12)"),
         (["--click=20,16,12"], "click (20, 16, 12) lies outside"),
-        (["--click", f"{INSIDE}:-"], "is negative, but nothing is segmented yet"),
+        (["--click", f"{INSIDE}:-"], "is negative, but nothing is segmented"),
         (["--click", "1,2"], "--click '1,2': expected three whole numbers I,J,K"),
         (["--axis", "1"], "no click to start from; add --click I,J,K or --prompts FILE"),
         (["--click", INSIDE, "--click", "99,1,1"], "click (99, 1, 1) lies outside"),

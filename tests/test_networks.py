@@ -132,7 +132,12 @@ def test_pretrained_tensors_fill_the_backbone_and_the_image_channels_of_the_stem
 
 def test_pretrained_tensors_that_do_not_fit_are_refused() -> None:
     with pytest.raises(WeightsError, match="does not fit"):
-        Backbone(3).start_from([torch.zeros(7, 3, 3, 3)])
+        Backbone(3).start_from([torch.zeros(7, 3, 3, 3)] * 240)
+
+
+def test_too_few_pretrained_tensors_are_refused() -> None:
+    with pytest.raises(WeightsError, match="1 pretrained tensors, expected at least 240"):
+        Backbone(3).start_from([torch.zeros(32, 3, 3, 3)])
 
 
 def test_the_imagenet_tensors_fit() -> None:

@@ -43,6 +43,7 @@ class Evaluate:
     root: Folder = None  # holds SET/images and SET/labels for every set
     recipe: File = None  # with --root: rounds, and which objects of which set, such as recipes/panel.toml
     rounds: MaybeCount = None  # of one click each; default: the recipe's, or 6
+    cap: MaybeCount = None  # objects below Dice 0.90 go on to this round; default: the recipe's, or --rounds
     out: Folder = None  # gets the tables; a run that was stopped goes on from it
     fusion: bool = True  # without it the last round's masks simply replace the former ones
     limit: MaybeCount = None  # only the first cases of each set
@@ -53,9 +54,10 @@ class Evaluate:
         """Evaluate, print and write the tables."""
         sets, recipe = self._sets()
         model = limnet.load_model(self.weights, threads=self.threads)
+        rounds = self.rounds or recipe.rounds
         settings = EvaluationSettings(
-            rounds=recipe.rounds if self.rounds is None else self.rounds,
-            cap=None if self.root is None else max(recipe.cap, self.rounds or 0),
+            rounds=rounds,
+            cap=self.cap or (None if self.root is None else max(recipe.cap, rounds)),
             method=f"limnet {model.identity}",
             fusion=self.fusion,
         )
