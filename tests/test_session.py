@@ -24,7 +24,8 @@ from limnet.errors import PromptError
 from limnet.memory import BankConfig
 from limnet.model import LimNet, load_model
 from limnet.prompt import Click, Voxel
-from limnet.session import PATIENCE, Session
+from limnet.session import Session
+from limnet.sweep import PATIENCE
 from limnet.volume import Volume
 
 Array = NDArray[np.float32]

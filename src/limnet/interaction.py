@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from limnet.hints import click_hints, click_maps
 from limnet.model import LimNet
+from limnet.prompt import Click
 from limnet.view import Plane, View, min_side_mm, view_around, whole_view
 
 Image = NDArray[np.float32]
@@ -29,6 +30,12 @@ class PlaneClick:
     row: int  # voxels
     column: int
     positive: bool
+
+    @classmethod
+    def of(cls, click: Click, axis: int) -> PlaneClick:
+        """A click of the volume in the plane of its slice along `axis`."""
+        row, column = (n for a, n in enumerate(click.index) if a != axis)
+        return cls(row, column, click.positive)
 
 
 def prompt_probability(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from limnet.view import Plane, View
 from limnet.volume import Volume
 
 Array = NDArray[np.float32]
+Number = TypeVar("Number", np.bool_, np.uint8)
 
 MAX_BYTES = 512 * 2**20  # kept per lens; the slices not used for longest are forgotten first
 TONE_OFFSETS = (-4, -2, 0, 2, 4)  # slices around the prompt by which the tone is fitted
@@ -36,6 +37,12 @@ def plane_of(volume: Volume, axis: int) -> Plane:
     """The pixel grid of the slices along `axis`."""
     height, width = (n for a, n in enumerate(volume.shape) if a != axis)
     return Plane((height, width), volume.in_plane_spacing(axis))
+
+
+def slice_of(array: NDArray[Number], axis: int, index: int) -> NDArray[Number]:
+    """The slice `index` of a mask (I, J, K), a view of it."""
+    plane: NDArray[Number] = array[(slice(None),) * axis + (index,)]
+    return plane
 
 
 def lens_at(volume: Volume, axis: int, index: int, view: View) -> Lens:

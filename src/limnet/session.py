@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import index as as_integer
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import PromptError, VolumeError
-from limnet.fusion import Candidate, Change, Round, fuse
+from limnet.fusion import Round
 from limnet.interaction import (
     GROWTH,
     MAX_GROWTHS,
@@ -26,21 +25,18 @@ from limnet.interaction import (
     obey,
     prompt_probability,
 )
-from limnet.lens import Lens, SliceCache, image_through, lens_at, plane_of
-from limnet.memory import BankConfig, SliceMask, sweep_one_way
-from limnet.memory.propagate import Anchor, anchor_elements
-from limnet.model import Elements, LimNet, load_model
+from limnet.lens import Lens, SliceCache, image_through, lens_at, plane_of, slice_of
+from limnet.memory import BankConfig, SliceMask
+from limnet.model import LimNet, load_model
 from limnet.prompt import Click, Voxel
+from limnet.sweep import Sweep, Task
 from limnet.view import view_around
 from limnet.volume import Volume
 from limnet.zoom import choose_view
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Number = TypeVar("Number", np.bool_, np.uint8)
 
-PATIENCE = 3  # empty slices in a row after which a sweep stops
-TOUCHING = 0.02  # share of the view's side that a mask must occupy at its border to make it grow
 ROOM = 2.0  # side of a new view over the extent of what it must hold
 
 
@@ -104,7 +100,7 @@ class Session:
         """The object, 0 or 1, in the volume's shape: all rounds and pending prompt masks; a copy."""
         mask = self._mask.copy()
         for prompted in self._pending:
-            _plane(mask, prompted.axis, prompted.slice_index)[...] = prompted.mask
+            slice_of(mask, prompted.axis, prompted.slice_index)[...] = prompted.mask
         return mask
 
     def slice_mask(self, index: int, axis: int | None = None) -> Mask:
@@ -112,7 +108,7 @@ class Session:
         axis = self.axis if axis is None else axis
         if axis not in (0, 1, 2) or not 0 <= index < self.volume.shape[axis]:
             raise PromptError(f"no slice {index} along axis {axis} in a volume of shape {self.volume.shape}")
-        plane = _plane(self._mask, axis, index).astype(bool)
+        plane = slice_of(self._mask, axis, index).astype(bool)
         for prompted in self._pending:
             if prompted.axis == axis and prompted.slice_index == index:
                 plane[...] = prompted.mask
@@ -149,7 +145,10 @@ class Session:
         if not self._rounds:
             return None
         quality = self.quality
-        quality[list(self._prompted_slices(self._rounds[-1].axis))] = np.nan
+        axis = self._rounds[-1].axis
+        quality[
+            [click.index[axis] for done in self._rounds if done.axis == axis for click in done.clicks]
+        ] = np.nan
         return None if np.isnan(quality).all() else int(np.nanargmin(quality))
 
     # What the user does
@@ -169,7 +168,7 @@ class Session:
                 f" give a positive click inside the object first"
             )
         slice_index = click.index[axis]
-        clicks = [_in_plane(c, axis) for c in (*self.clicks, click) if c.index[axis] == slice_index]
+        clicks = [PlaneClick.of(c, axis) for c in (*self.clicks, click) if c.index[axis] == slice_index]
         mask, lens = self._prompt_mask(axis, slice_index, clicks)
         self._pending = (*self._pending, Prompted(axis, click, mask, lens))
         self._undone = ()
@@ -189,16 +188,16 @@ class Session:
         """
         if not self._pending:
             raise PromptError("nothing to propagate: call click() on one slice first")
-        pending, lens = self._pending, self._pending[-1].lens
+        pending, lens, task = self._pending, self._pending[-1].lens, self._task()
         for growth in range(MAX_GROWTHS + 1):
-            sweep = Sweep(self, pending, lens, may_grow=growth < MAX_GROWTHS)
+            sweep = Sweep(self.model, task, self._slices_through(lens), growth < MAX_GROWTHS)
             yield from sweep.run()
             if not sweep.outgrown:
                 break
             lens = lens_at(self.volume, lens.axis, pending[-1].slice_index, lens.view.grown(GROWTH))
         if self._pending is not pending:
             raise PromptError("a click or undo came while the sweep ran; call propagate() again")
-        self._commit(sweep.round(len(self._rounds)))
+        self._commit(sweep.round())
         self._pending, self._undone = (), ()
 
     def undo(self) -> None:
@@ -227,11 +226,30 @@ class Session:
         done.change.apply(self._mask)
         self._rounds = (*self._rounds, done)
 
-    def slices_through(self, lens: Lens) -> SliceCache:
+    def _slices_through(self, lens: Lens) -> SliceCache:
         """The slices seen through a lens; those of the last lens are kept."""
         if self._slices is None or self._slices.lens is not lens:
             self._slices = SliceCache(self.volume, lens, self.model)
         return self._slices
+
+    def _task(self) -> Task:
+        """What the pending clicks ask for."""
+        prompts: dict[int, Mask] = {}
+        for prompted in self._pending:  # the last mask of a slice counts, and makes it the newest
+            prompts.pop(prompted.slice_index, None)
+            prompts[prompted.slice_index] = prompted.mask
+        along = (done for done in self._rounds if done.axis == self.axis)
+        former = {click.index[self.axis] for done in along for click in done.clicks}
+        return Task(
+            mask=self._mask,
+            rounds=self._rounds,
+            clicks=self.pending,
+            former_clicks=tuple(click for done in self._rounds for click in done.clicks),
+            prompts=prompts,
+            anchors=frozenset(former | prompts.keys()),
+            fusion=self.fusion,
+            memory=self.memory,
+        )
 
     def _prompt_mask(self, axis: int, index: int, clicks: list[PlaneClick]) -> tuple[Mask, Lens]:
         """The interaction network's mask of a slice (h, w), and the lens it was seen through."""
@@ -265,11 +283,6 @@ class Session:
             return self._pending[-1].lens
         return self._rounds[-1].lens if self._rounds else None
 
-    def _prompted_slices(self, axis: int) -> set[int]:
-        """Slices along `axis` on which somebody clicked while sweeping along it."""
-        done = {c.index[axis] for r in self._rounds if r.axis == axis for c in r.clicks}
-        return done | {p.slice_index for p in self._pending if p.axis == axis}
-
     def _checked_index(self, index: Voxel) -> Voxel:
         try:
             i, j, k = (as_integer(n) for n in index)
@@ -293,144 +306,3 @@ class Session:
                 f" clicking along axis {axis}"
             )
         return axis
-
-
-class Sweep:
-    """One attempt at a round, through one lens: both ways from every pending slice, fused on the way."""
-
-    def __init__(self, session: Session, pending: tuple[Prompted, ...], lens: Lens, may_grow: bool) -> None:
-        self.session = session
-        self.lens = lens
-        self.clicks = tuple(prompted.click for prompted in pending)
-        self.prompts: dict[int, Mask] = {}  # of each prompted slice the last mask, the newest slice last
-        for prompted in pending:
-            self.prompts.pop(prompted.slice_index, None)
-            self.prompts[prompted.slice_index] = prompted.mask
-        self.may_grow = may_grow
-        self.outgrown = False
-        self.slices = session.slices_through(lens)
-        self.masks: dict[int, Mask] = {}  # (h, w) after fusion
-        self.kept: set[int] = set()  # slices that kept their previous mask
-        self.quality: dict[int, float] = {}
-        self.carried: dict[int, int] = {}  # slices from the prompt
-        along = [done for done in session.rounds if done.axis == lens.axis]
-        self.former = along[-1] if along else None  # the last round along this axis
-
-    def run(self) -> Iterator[SliceMask]:
-        """Prompted slices, then their sweeps; ends early, with `outgrown` set, when the view is too small."""
-        for index, mask in self.prompts.items():
-            yield self._settle(index, mask, carried=0)
-        for start in reversed(self.prompts):  # the newest first
-            for path in self._paths(start):
-                for index, probability in self._carried(start, path):
-                    if self._outgrows(probability):
-                        self.outgrown = True
-                        return
-                    mask = self.lens.view.paste(probability) > 0.5
-                    yield self._settle(index, mask, carried=abs(index - start))
-
-    def round(self, number: int) -> Round:
-        """The finished round; `number` counts from 0."""
-        session, axis = self.session, self.lens.axis
-        length = session.volume.shape[axis]
-        former = self.former
-        provenance = former.provenance.copy() if former else np.full(length, -1, np.int16)
-        carried = former.carried.copy() if former else np.full(length, -1, np.int16)
-        quality = former.quality.copy() if former else np.full(length, np.nan, np.float32)
-        swept = np.zeros(length, bool)
-        for index in self.masks:
-            swept[index] = True
-            quality[index] = self.quality[index]
-            if index not in self.kept:
-                provenance[index] = number
-                carried[index] = self.carried[index]
-        return Round(axis, self.clicks, self._change(), provenance, carried, quality, swept, self.lens)
-
-    def _change(self) -> Change:
-        """What the round flips in the session's mask, from the slices it went through."""
-        axis, mask = self.lens.axis, self.session._mask
-        low, high = min(self.masks), max(self.masks)
-        block = np.zeros([high - low + 1 if a == axis else n for a, n in enumerate(mask.shape)], bool)
-        for index, now in self.masks.items():
-            _plane(block, axis, index - low)[...] = now ^ (_plane(mask, axis, index) > 0)
-        return Change.of((low if axis == 0 else 0, low if axis == 1 else 0, low if axis == 2 else 0), block)
-
-    def _paths(self, start: int) -> tuple[range, range]:
-        """Slices above and below `start` up to the next anchor; half-way to one that is pending too."""
-        length = self.session.volume.shape[self.lens.axis]
-        anchors = self.session._prompted_slices(self.lens.axis)
-        above = min((a for a in anchors if a > start), default=length)
-        below = max((a for a in anchors if a < start), default=-1)
-        if above in self.prompts:
-            above = (start + above) // 2 + 1
-        if below in self.prompts:
-            below = (start + below) // 2
-        return range(start + 1, above), range(start - 1, below, -1)
-
-    def _carried(self, start: int, path: range) -> Iterator[tuple[int, Array]]:
-        """One sweep; stops once the object has ended, here and in the round before."""
-        anchor = Anchor(start, self.lens.view.look(self.prompts[start])[0])
-        elements = [anchor_elements(self.session.model, self.slices, anchor), *self._other_anchors(start)]
-        model, config = self.session.model, self.session.memory
-        ended = 0
-        for index, probability in sweep_one_way(model, self.slices, anchor, elements, path, config):
-            yield index, probability
-            empty = (
-                not (probability > 0.5).any() and not _plane(self.session._mask, self.lens.axis, index).any()
-            )
-            ended = ended + 1 if empty else 0
-            if ended >= PATIENCE:
-                return
-
-    def _other_anchors(self, start: int) -> list[Elements]:
-        """Memory of the other prompted slices, the nearest first, as many as the bank will hold."""
-        others = self.session._prompted_slices(self.lens.axis) - {start}
-        nearest = sorted(others, key=lambda index: (abs(index - start), index))
-        anchors = []
-        for index in nearest[: self.session.memory.max_anchors - 1]:
-            mask = self.session.slice_mask(index, self.lens.axis)
-            anchor = Anchor(index, self.lens.view.look(mask)[0])
-            anchors.append(anchor_elements(self.session.model, self.slices, anchor))
-        return anchors
-
-    def _settle(self, index: int, mask: Mask, carried: int) -> SliceMask:
-        """Fuse a slice with the round before; clicks are law, and a prompted slice is never overruled."""
-        session, axis, look = self.session, self.lens.axis, self.lens.view.look
-        image = self.slices[index].image
-        current = Candidate(look(mask)[0], carried)
-        before = _plane(session._mask, axis, index) > 0
-        if not (session.rounds and session.fusion) or carried == 0 or np.array_equal(before, mask):
-            verdict = fuse(session.model, image, None, current)
-        else:
-            former = int(self.former.carried[index]) if self.former else -1
-            verdict = fuse(session.model, image, Candidate(look(before)[0], former), current)
-        if verdict.keeps_previous:
-            self.kept.add(index)
-            mask = before
-        self.quality[index], self.carried[index] = verdict.quality, carried
-        clicks = [_in_plane(c, axis) for c in session.clicks if c.index[axis] == index]
-        self.masks[index] = obey(mask, clicks, self.lens.view)
-        return SliceMask(axis, index, self.masks[index])
-
-    def _outgrows(self, probability: Array) -> bool:
-        view = self.lens.view
-        if not self.may_grow or view.is_whole:
-            return False
-        mask = probability > 0.5
-        return view.is_touched(mask) and int(mask.sum()) > 0 and _border_count(mask) > TOUCHING * view.size
-
-
-def _border_count(mask: Mask) -> int:
-    """Mask pixels on the outermost line of the view."""
-    return int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
-
-
-def _in_plane(click: Click, axis: int) -> PlaneClick:
-    row, column = (n for a, n in enumerate(click.index) if a != axis)
-    return PlaneClick(row, column, click.positive)
-
-
-def _plane(array: NDArray[Number], axis: int, index: int) -> NDArray[Number]:
-    """The slice `index` of a mask (I, J, K), a view."""
-    plane: NDArray[Number] = array[(slice(None),) * axis + (index,)]
-    return plane
