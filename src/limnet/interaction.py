@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from limnet.hints import click_hints, click_maps
 from limnet.model import LimNet
@@ -83,6 +84,22 @@ def obey(mask: Mask, clicks: Sequence[PlaneClick], view: View) -> Mask:
     for click in clicks:
         out[click.row, click.column] = click.positive
     return out
+
+
+def merge(previous: Mask, proposed: Mask, click: PlaneClick) -> Mask:
+    """A click corrects what it touches: the proposal's change that holds the click, the rest as it was.
+
+    A positive click only adds the connected piece of `proposed` outside `previous` in which it lies, a
+    negative one only removes such a piece (progressive merge; FocalClick, arXiv:2204.02574). An empty
+    previous mask has nothing to keep. All (h, w).
+    """
+    if not previous.any():
+        return proposed
+    changed = proposed & ~previous if click.positive else previous & ~proposed
+    pieces, _ = ndimage.label(changed)
+    number = pieces[click.row, click.column]
+    merged: Mask = previous ^ (pieces == number) if number else previous.copy()
+    return merged
 
 
 def bounds(mask: Mask) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -95,13 +95,19 @@ class SliceCache:
 
     def _add(self, index: int) -> None:
         image = image_through(self.volume, self.lens, index)
-        features = tuple(array.astype(np.float16) for array in self.model.query(image))
+        features = tuple(_half(array) for array in self.model.query(image))
         shown = (image if self.volume.is_rgb else image[:1]).astype(np.float16)
         self._kept[index] = (shown, features)
         self._bytes += _size(shown, features)
         while self._bytes > MAX_BYTES and len(self._kept) > 2:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= _size(*dropped)
+
+
+def _half(array: Array) -> NDArray[np.float16]:
+    """Half precision, saturating: an infinite shrinkage would make every mask NaN."""
+    largest = np.finfo(np.float16).max
+    return np.clip(array, -largest, largest).astype(np.float16)
 
 
 def _size(image: NDArray[np.float16], features: tuple[NDArray[np.float16], ...]) -> int:

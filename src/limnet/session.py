@@ -22,6 +22,7 @@ from limnet.interaction import (
     MAX_GROWTHS,
     PlaneClick,
     bounds,
+    merge,
     obey,
     prompt_probability,
 )
@@ -261,8 +262,8 @@ class Session:
             if growth == MAX_GROWTHS or lens.view.is_whole or not lens.view.is_touched(probability > 0.5):
                 break
             lens = lens_at(self.volume, axis, index, lens.view.grown(GROWTH))
-        mask = lens.view.paste(probability) > 0.5
-        return obey(mask, clicks, lens.view), lens
+        proposed = lens.view.paste(probability) > 0.5
+        return obey(merge(before > 0, proposed, clicks[-1]), clicks, lens.view), lens
 
     def _lens_for(self, axis: int, index: int, clicks: list[PlaneClick]) -> Lens:
         """The lens in use when it shows the new click well, else a new one."""
