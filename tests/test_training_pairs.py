@@ -102,4 +102,4 @@ def test_a_seed_gives_the_same_pairs(tmp_path: Path) -> None:
 
 
 def test_other_networks_are_trained_on_clips(tmp_path: Path) -> None:
-    assert isinstance(batch_stream(Recipe(network="memory"), [], tmp_path, seed=0), ClipStream)
+    assert isinstance(batch_stream(Recipe(network="interaction"), [], tmp_path, seed=0), ClipStream)
