@@ -229,6 +229,8 @@ def _load_graph(folder: Path, name: str, manifest: Manifest, threads: int | None
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only: shape hints are noise to users
+    # Six graphs and numpy share the cores: threads that spin while they wait keep the others from working.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     data = _read_graph(folder, name, manifest)
