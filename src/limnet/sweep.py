@@ -59,8 +59,10 @@ class Sweep:
         for index, mask in self.task.prompts.items():
             yield self._settle(index, mask, carried=0)
         for start in reversed(self.task.prompts):  # the newest first
+            anchor = self._anchor(start)
+            elements = [anchor_elements(self.model, self.slices, anchor), *self._other_anchors(start)]
             for path in self._paths(start):
-                for index, probability in self._carry(start, path):
+                for index, probability in self._carry(anchor, elements, path):
                     if self._outgrows(probability):
                         self.outgrown = True
                         return
@@ -103,15 +105,13 @@ class Sweep:
             below = (start + below) // 2
         return range(start + 1, above), range(start - 1, below, -1)
 
-    def _carry(self, start: int, path: range) -> Iterator[tuple[int, Array]]:
+    def _carry(self, anchor: Anchor, elements: list[Elements], path: range) -> Iterator[tuple[int, Array]]:
         """One sweep; stops once the object has ended, here and in the round before.
 
         A correction inside the object does not carry it beyond where it ended before: who misses a
         piece there clicks there. Leaks past the object's end cost more Dice than anything else.
         """
-        anchor = self._anchor(start)
-        elements = [anchor_elements(self.model, self.slices, anchor), *self._other_anchors(start)]
-        inside = bool(slice_of(self.task.mask, self.lens.axis, start).any())
+        inside = bool(slice_of(self.task.mask, self.lens.axis, anchor.index).any())
         ended = 0
         for index, probability in sweep_one_way(
             self.model, self.slices, anchor, elements, path, self.task.memory
