@@ -18,7 +18,8 @@ from limnet.cli import main
 from limnet.cli.evaluate import Evaluate, parse_ids
 from limnet.cli.rounds import parse_click
 from limnet.errors import ConfigError, PromptError
-from limnet.evaluation import dice
+from limnet.evaluation import RoundRow, dice
+from limnet.evaluation.results import read_folder
 
 INSIDE, OUTSIDE = "20,16,6", "2,2,6"
 pytestmark = pytest.mark.usefixtures("fake_networks")
@@ -153,30 +154,97 @@ def test_evaluate_prints_and_writes_dice_by_round(panel: Path, tmp_path: Path, c
     out = tmp_path / "tables"
     assert main(["evaluate", *folders(panel), "--rounds", "2", "--out", str(out)]) == 0
     shown = capsys.readouterr().out
-    assert "limnet 0.0.0-fake, fusion on, 2 rounds, cap 2" in shown
+    assert "limnet 0.0.0-fake" in shown
     assert re.search(r"^balls +1 +0\.9\d\d +0\.9\d\d ", shown, re.MULTILINE)
     assert (out / "rounds.csv").exists()
     assert "limnet evaluate --images" in (out / "summary.md").read_text()
 
 
-def test_evaluate_of_a_root_takes_protocol_and_ids_from_its_recipe(
-    panel: Path, tmp_path: Path, capsys: Capture
+def rows_in(out: Path) -> list[RoundRow]:
+    return [row for done in read_folder(out) for row in done.rows]
+
+
+def test_evaluate_takes_rounds_and_ids_from_a_protocol_of_ones_own(panel: Path, tmp_path: Path) -> None:
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text('rounds = 1\ncap = 3\n[[sets]]\nname = "balls"\nids = [1]\n')
+    words = [
+        "evaluate",
+        str(protocol),
+        "--data",
+        str(panel),
+        "--fusion",
+        "off",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(words) == 0
+    row = rows_in(tmp_path / "out")[0]
+    assert (row.protocol, row.num_rounds, row.cap, row.fusion) == ("mine", 1, 3, False)
+
+
+def test_the_panel_is_found_by_its_variable_and_narrowed_by_options(
+    panel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tmp_path / "panel.toml"
-    recipe.write_text('rounds = 1\ncap = 3\n[[sets]]\nname = "balls"\nids = [1]\n')
-    assert main(["evaluate", "--root", str(panel), "--recipe", str(recipe), "--no-fusion"]) == 0
-    assert "fusion off, 1 rounds, cap 3" in capsys.readouterr().out
+    monkeypatch.setenv("LIMNET_PANEL", str(panel))
+    words = ["--method", "limnet", "--user", "random", "--seed", "3", "--rounds", "1", "--cap", "1"]
+    assert main(["evaluate", "panel", *words, "--out", str(tmp_path / "out")]) == 0
+    told = {
+        (row.protocol, row.user, row.seed, row.num_rounds, row.fusion) for row in rows_in(tmp_path / "out")
+    }
+    assert told == {("panel", "random", 3, 1, True), ("panel", "random", 3, 1, False)}
+
+
+def test_rounds_beyond_the_protocols_cap_raise_the_cap(panel: Path, tmp_path: Path) -> None:
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text('rounds = 1\ncap = 2\n[[sets]]\nname = "balls"\n')
+    words = ["evaluate", str(protocol), "--data", str(panel), "--rounds", "3", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert {(row.num_rounds, row.cap) for row in rows_in(tmp_path / "out")} == {(3, 3)}
+
+
+def test_a_data_set_is_recognised_by_its_layout(panel: Path, tmp_path: Path) -> None:
+    words = ["evaluate", "--data", str(panel / "balls"), "--rounds", "1", "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert {row.set_name for row in rows_in(tmp_path / "out")} == {"balls"}
+
+
+def test_the_page_of_an_evaluation_holds_its_pictures(panel: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", *folders(panel), "--rounds", "1", "--out", str(tmp_path / "out")]) == 0
+    (page,) = (tmp_path / "out").glob("*.html")
+    assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 1  # there is one object
+    assert (
+        main(["evaluate", *folders(panel), "--rounds", "1", "--out", str(tmp_path / "o2"), "--pictures", "0"])
+        == 0
+    )
+    (page,) = (tmp_path / "o2").glob("*.html")
+    assert "data:image/png" not in page.read_text(encoding="utf-8")
 
 
 def test_a_case_that_fails_is_named_and_the_exit_code_is_one(panel: Path, capsys: Capture) -> None:
     (panel / "balls" / "images" / "two.nii.gz").write_bytes(b"nonsense")
     assert main(["evaluate", *folders(panel), "--rounds", "1"]) == 1
-    assert capsys.readouterr().err.startswith("limnet: failed: balls/two: ")
+    shown = capsys.readouterr()
+    assert shown.err.startswith("limnet: failed: balls/two: ")
+    assert "results 1, failed 1, left out 0" in shown.out
+
+
+def test_a_set_that_is_absent_is_named_and_counted(panel: Path, tmp_path: Path, capsys: Capture) -> None:
+    protocol = tmp_path / "mine.toml"
+    protocol.write_text('rounds = 1\n[[sets]]\nname = "balls"\n[[sets]]\nname = "x"\nlayout = "btcv"\n')
+    assert main(["evaluate", str(protocol), "--data", str(panel)]) == 0
+    shown = capsys.readouterr()
+    (line,) = shown.err.splitlines()
+    assert line.startswith(f"limnet: left out: x: {panel / 'x'}: BTCV abdomen (Beyond the Cranial Vault): ")
+    assert "results 1, failed 0, left out 1" in shown.out
 
 
 def test_an_evaluation_spells_the_command_that_repeats_it() -> None:
-    command = Evaluate(images=Path("a b"), labels=Path("c"), ids="1,2", rounds=3, fusion=False)
-    assert command.spelled == "limnet evaluate --images 'a b' --labels c --ids 1,2 --rounds 3 --no-fusion"
+    command = Evaluate(images=Path("a b"), labels=Path("c"), ids="1,2", rounds=3, fusion="off")
+    assert command.spelled == "limnet evaluate --images 'a b' --labels c --ids 1,2 --rounds 3 --fusion off"
+    command = Evaluate(protocol="panel", method=("limnet", "grow"), seed=0, ray=True, pictures=0)
+    assert (
+        command.spelled == "limnet evaluate panel --method limnet --method grow --seed 0 --ray --pictures 0"
+    )
 
 
 @pytest.mark.parametrize("words", ["0", "1,,2", "-1", "one"])

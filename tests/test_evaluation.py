@@ -2,82 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy import ndimage
 
+from fill_session import FillSession, JudgingSession, StubbornSession, stubborn, two_blocks, write, write_case
 from limnet.errors import OutputError, PromptError, WeightsError
 from limnet.evaluation import (
     CaseDone,
     CaseFailure,
     EvaluationSettings,
-    PanelRecipe,
     Report,
     RoundRow,
-    SetRecipe,
     Skipped,
+    SliceRow,
     evaluate,
-    evaluate_panel,
     find_set,
 )
-from limnet.prompt import Voxel
-from limnet.volume import Volume, write_mask
-
-
-class FillSession:
-    """Marks the whole bright component that is clicked: one click per component makes the mask perfect."""
-
-    axis = 2
-
-    def __init__(self, volume: Volume) -> None:
-        self._components, _ = ndimage.label(volume.array > 50)
-        self._pending: list[tuple[Voxel, bool]] = []
-        self.mask: NDArray[Any] = np.zeros(volume.shape, np.uint8)
-
-    def click(self, index: Voxel, *, positive: bool = True) -> None:
-        self._pending.append((index, positive))
-
-    def propagate(self) -> None:
-        for index, positive in self._pending:
-            self.mask = self.mask.copy()
-            self.mask[self._components == self._components[index]] = positive
-        self._pending = []
-
-
-class StubbornSession(FillSession):
-    """Shows the masks it was given, one per round, whatever is clicked."""
-
-    def __init__(self, volume: Volume, masks: list[NDArray[np.bool_]]) -> None:
-        super().__init__(volume)
-        self._masks = iter(masks)
-
-    def propagate(self) -> None:
-        self.mask = next(self._masks)
-
-
-def two_blocks() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-    """Object 1 is two bright blocks of 27 voxels, object 2 another block."""
-    labels = np.zeros((12, 12, 6), np.uint8)
-    labels[1:4, 1:4, 1:4] = 1
-    labels[7:10, 1:4, 1:4] = 1
-    labels[1:4, 7:10, 1:4] = 2
-    return np.where(labels, 100, 10).astype(np.int16), labels
-
-
-def write(path: Path, array: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_mask(path, array, like=Volume(array, np.eye(4)))
-
-
-def write_case(root: Path, name: str, set_name: str = "blocks") -> None:
-    image, labels = two_blocks()
-    write(root / set_name / "images" / f"{name}.nii.gz", image)
-    write(root / set_name / "labels" / f"{name}.nii.gz", labels)
+from limnet.volume import Volume
 
 
 @pytest.fixture
@@ -115,13 +59,6 @@ def test_rounds_end_at_the_protocols_last(root: Path) -> None:
     assert [(row.round, row.is_last) for row in rows] == [(1, True)]
 
 
-def stubborn(*sizes: int) -> Callable[[Volume], StubbornSession]:
-    """Sessions whose mask covers the first `size` voxels of object 2 (27 voxels) in each round."""
-    truth = two_blocks()[1] == 2
-    order = np.cumsum(truth).reshape(truth.shape)
-    return lambda volume: StubbornSession(volume, [truth & (order <= size) for size in sizes])
-
-
 def test_clicking_goes_on_past_the_rounds_up_to_the_cap_until_dice_090(root: Path) -> None:
     one = blocks(root, limit=1, ids=(2,))
     rows = rows_of(evaluate([one], stubborn(5, 5, 5, 26, 26), EvaluationSettings(rounds=2, cap=5)))
@@ -150,8 +87,8 @@ def test_a_threshold_not_reached_counts_at_the_cap_and_as_a_failure(root: Path) 
     settings = EvaluationSettings(rounds=2, cap=3)
     report = Report(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9, 9, 18), settings))
     (summaries,) = report.sets().values()
-    assert (summaries[0].noc_80, summaries[0].failures_80) == (3.0, 0)
-    assert (summaries[0].noc_90, summaries[0].failures_90) == (3.0, 1)
+    assert (summaries[0].estimates["noc_80"].mean, summaries[0].estimates["noc_90"].mean) == (3.0, 3.0)
+    assert summaries[0].failures == (0, 1, 1)  # of 0.80, 0.85, 0.90
     assert summaries[0].dice_by_round == (0.5, 0.5)
 
 
@@ -160,7 +97,7 @@ def test_rounds_that_were_not_needed_repeat_the_last_value(root: Path) -> None:
     (summaries,) = report.sets().values()
     assert summaries[0].num_objects == 4
     assert summaries[0].dice_by_round == pytest.approx(((0.666667 + 1) / 2, 1.0, 1.0))
-    assert summaries[0].falls == 0.0
+    assert summaries[0].estimates["falls"].mean == 0.0
 
 
 def test_every_set_counts_once_in_the_mean(root: Path) -> None:
@@ -313,15 +250,6 @@ def test_fusion_on_and_off_stand_in_two_tables(root: Path) -> None:
     ]
 
 
-def test_a_panel_names_the_sets_it_misses(root: Path) -> None:
-    recipe = PanelRecipe(rounds=2, cap=2, sets=(SetRecipe(name="blocks", ids=(2,)), SetRecipe(name="gone")))
-    events = list(evaluate_panel(root, recipe, FillSession, limit_per_set=1))
-    assert [(row.case, row.object_id) for row in rows_of(events)] == [("a", 2)]
-    (skipped,) = [event for event in events if isinstance(event, Skipped)]
-    assert skipped.set_name == "gone"
-    assert Report(events).exit_code == 0
-
-
 def test_a_report_is_written_as_markdown_and_csv(root: Path, tmp_path: Path) -> None:
     report = Report(evaluate([blocks(root)], FillSession))
     report.write(tmp_path / "out", command="limnet evaluate --images I --labels L")
@@ -330,4 +258,71 @@ def test_a_report_is_written_as_markdown_and_csv(root: Path, tmp_path: Path) -> 
     assert "| blocks | 4 | 0.833 | 1.000 |" in text
     lines = (tmp_path / "out" / "objects.csv").read_text().splitlines()
     assert len(lines) == 5
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["objects.csv", "summary.md"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "objects.csv",
+        "report.html",
+        "sets.csv",
+        "summary.md",
+    ]
+
+
+# ── users, quality, first slice ──────────────────────────────────────────────────────────────────────────
+
+
+def test_all_clicks_of_an_answer_are_given_before_the_round(root: Path) -> None:
+    class Listening(FillSession):
+        def propagate(self) -> None:
+            told.append(len(self._pending))
+            super().propagate()
+
+    told: list[int] = []
+    (row,) = rows_of(
+        evaluate([blocks(root, limit=1, ids=(2,))], Listening, EvaluationSettings(user="scribble"))
+    )
+    assert told == [row.num_clicks]
+    assert row.num_clicks > 1
+
+
+def test_a_row_tells_all_metrics_of_its_round(root: Path) -> None:
+    (row,) = rows_of(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9), EvaluationSettings(rounds=1)))
+    # the first 9 of 27 voxels are the block's first layer: the farthest face is 2 mm away
+    assert (row.dice, row.iou) == (0.5, 0.333333)
+    assert row.nsd_1mm < row.nsd_2mm <= row.nsd_3mm == 1.0
+    assert row.hd95_mm == pytest.approx(2.0, abs=0.01)
+    assert 0 <= row.preview_seconds <= row.seconds
+    assert row.peak_memory_mib > 10
+
+
+def test_quality_and_dice_of_every_slice_are_told_where_a_session_judges(root: Path) -> None:
+    events = list(evaluate([blocks(root, limit=1, ids=(1,))], JudgingSession, EvaluationSettings(rounds=1)))
+    slices = [event for event in events if isinstance(event, SliceRow)]
+    told = [(row.round, row.slice, row.quality, row.dice, row.suggested) for row in slices]
+    # slices 1 to 3 hold the object; of its two blocks one is found
+    assert told == [(1, k, k / 10, 0.6667, k == 2) for k in (1, 2, 3)]
+
+
+def test_a_session_that_does_not_judge_has_no_slice_rows(root: Path) -> None:
+    events = evaluate([blocks(root, limit=1)], FillSession)
+    assert not [event for event in events if isinstance(event, SliceRow)]
+
+
+def test_an_object_may_be_prompted_where_it_appears(root: Path) -> None:
+    labels = two_blocks()[1]
+    labels[8, 8, 0] = 2  # one voxel, on a slice before the block's
+    write(root / "blocks" / "labels" / "a.nii.gz", labels)
+    settings = EvaluationSettings(rounds=1, first="first-slice")
+    (row,) = rows_of(evaluate([blocks(root, limit=1, ids=(2,))], FillSession, settings))
+    assert (row.click_i, row.click_j, row.click_k) == (8, 8, 0)
+    assert row.user == "centre, first-slice"
+
+
+def test_protocol_user_and_seed_are_part_of_an_objects_key(root: Path, tmp_path: Path) -> None:
+    one = blocks(root, limit=1, ids=(2,))
+    for settings in (
+        EvaluationSettings(protocol="a"),
+        EvaluationSettings(protocol="b"),
+        EvaluationSettings(protocol="a", user="random"),
+        EvaluationSettings(protocol="a", user="random", seed=1),
+    ):
+        list(evaluate([one], FillSession, settings, out=tmp_path))
+    assert len((tmp_path / "rounds.csv").read_text().splitlines()) == 1 + 4

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
-from limnet.errors import CaseError, ConfigError, GeometryError
-from limnet.evaluation.cases import CaseFiles, Skipped, TruthObject, find_set, objects_of, read_case
-from limnet.evaluation.panel import PanelRecipe, SetRecipe, panel_sets, read_panel
+from limnet.errors import CaseError, GeometryError, LimNetWarning, VolumeError
+from limnet.evaluation.cases import (
+    CaseFiles,
+    NamedObject,
+    Skipped,
+    TruthObject,
+    find_set,
+    objects_of,
+    read_case,
+    select,
+)
+from limnet.evaluation.colour_frames import ColourFrames
+from limnet.evaluation.truth import MaskFile
 from limnet.volume import Volume, write_mask
 
 
@@ -105,34 +119,162 @@ def test_every_label_but_the_background_is_an_object(tmp_path: Path) -> None:
     assert [item.object_id for item in objects_of(case)] == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_panel_is_every_set_below_the_root_as_its_recipe_says(tmp_path: Path) -> None:
-    for name in ("heart", "abdomen"):
-        touch(tmp_path / name / "images" / "a.nii.gz", tmp_path / name / "labels" / "a.nii.gz")
-    touch(tmp_path / "README.md")
-    recipe = PanelRecipe(sets=(SetRecipe(name="abdomen", ids=(1, 5), min_ml=20.0),))
-    abdomen, heart = panel_sets(tmp_path, recipe)
-    assert (abdomen.name, abdomen.ids, abdomen.min_ml) == ("abdomen", (1, 5), 20.0)
-    assert (heart.name, heart.ids, heart.min_ml) == ("heart", (), 0.0)
+RAMP = np.arange(64, dtype=np.int16).reshape(4, 4, 4)
 
 
-def test_the_panel_recipe_of_the_project_is_readable() -> None:
-    recipe = read_panel(Path(__file__).parents[1] / "recipes" / "panel.toml")
-    assert recipe.rounds == 6
-    assert recipe.cap == 15
-    assert {item.name for item in recipe.sets} == {"openkbp", "totalsegmentator_examples"}
+def label_map(**voxels: int) -> np.ndarray:
+    """As many voxels of a label as asked for, label1=3, from the first voxel on; 4 x 4 x 4 in all."""
+    flat = np.zeros(64, np.uint8)
+    start = 0
+    for name, count in voxels.items():
+        flat[start : start + count] = int(name.removeprefix("label"))
+        start += count
+    return flat.reshape(4, 4, 4)
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("round = 6", "did you mean 'rounds'"),
-        ("rounds = 6\ncap = 3", "cap must be at least rounds"),
-        ('[[sets]]\nname = "a"\nids = [0]', "background"),
-        ('[[sets]]\nname = "a"\n[[sets]]\nname = "a"', "named twice"),
-    ],
-)
-def test_a_wrong_recipe_is_refused_with_a_hint(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "recipe.toml"
-    path.write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        read_panel(path)
+def test_several_labels_can_make_one_object(tmp_path: Path) -> None:
+    image, labels = write(tmp_path / "i.nii", RAMP), write(tmp_path / "l.nii", label_map(label1=5, label2=3))
+    organ, tumour = NamedObject(1, "organ", (1, 2)), NamedObject(2, "tumour", (2,))
+    found = list(objects_of(read_case(CaseFiles("a", image, labels, (organ, tumour)))))
+    assert all(isinstance(item, TruthObject) for item in found)
+    assert [(item.object_id, item.name, item.truth.sum()) for item in found] == [
+        (1, "organ", 8),
+        (2, "tumour", 3),
+    ]
+
+
+def test_declared_objects_that_are_not_in_a_case_are_passed_over(tmp_path: Path) -> None:
+    image, labels = write(tmp_path / "i.nii", RAMP), write(tmp_path / "l.nii", label_map(label2=3))
+    declared = (NamedObject(1, "spleen", (1,)), NamedObject(2, "liver", (2,)))
+    case = read_case(CaseFiles("a", image, labels, declared), "set")
+    assert [item.object_id for item in objects_of(case)] == [2]
+    assert next(objects_of(case, ids=(1,))) == Skipped("set", "a", 1, "empty in truth")
+
+
+def test_a_case_without_any_object_is_skipped_by_name(tmp_path: Path) -> None:
+    image, labels = write(tmp_path / "i.nii", RAMP), write(tmp_path / "l.nii", label_map())
+    case = read_case(CaseFiles("a", image, labels), "set")
+    assert list(objects_of(case)) == [Skipped("set", "a", None, "no object in its truth")]
+
+
+def test_an_object_that_the_set_does_not_declare_is_skipped_with_those_it_has(tmp_path: Path) -> None:
+    image, labels = write(tmp_path / "i.nii", RAMP), write(tmp_path / "l.nii", label_map(label1=3, label9=2))
+    case = read_case(CaseFiles("a", image, labels, (NamedObject(1, "spleen", (1,)),)), "set")
+    (only,) = objects_of(case, ids=(9,))
+    assert only == Skipped("set", "a", 9, "no such object; the set has 1 spleen")
+
+
+def test_ids_that_a_set_does_not_declare_fail_once_for_the_set(tmp_path: Path) -> None:
+    touch(tmp_path / "images" / "a.nii", tmp_path / "labels" / "a.nii")
+    named = replace(
+        find_set(tmp_path / "images", tmp_path / "labels", name="set"), names={1: "organ", 2: "tumour"}
+    )
+    chosen = select(named, ids=(2, 7), min_ml=1.5)
+    assert (chosen.ids, chosen.min_ml, len(chosen.cases)) == ((2,), 1.5, 1)
+    assert [(item.object_id, item.message) for item in chosen.failures] == [
+        (7, "no object 7; the set has 1 organ, 2 tumour")
+    ]
+
+
+def test_no_case_remains_when_all_ids_are_unknown(tmp_path: Path) -> None:
+    touch(tmp_path / "images" / "a.nii", tmp_path / "labels" / "a.nii")
+    named = replace(find_set(tmp_path / "images", tmp_path / "labels"), names={1: "organ"})
+    assert select(named, ids=(7,)).cases == ()
+
+
+def test_a_set_without_names_takes_any_id(tmp_path: Path) -> None:
+    touch(tmp_path / "images" / "a.nii", tmp_path / "labels" / "a.nii")
+    chosen = select(find_set(tmp_path / "images", tmp_path / "labels"), ids=(7,))
+    assert (chosen.ids, chosen.failures) == ((7,), ())
+
+
+def test_objects_with_a_file_each_may_overlap(tmp_path: Path) -> None:
+    image = write(tmp_path / "i.nii", RAMP)
+    one = write(tmp_path / "one.nii", label_map(label1=5))
+    two = write(tmp_path / "two.nii", label_map(label1=8))
+    declared = (NamedObject(1, "one", (1,)), NamedObject(2, "two", (2,)))
+    files = CaseFiles("a", image, (MaskFile(1, one), MaskFile(2, two)), declared)
+    assert [item.truth.sum() for item in objects_of(read_case(files))] == [5, 8]
+
+
+def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
+    image = write(tmp_path / "i.nii", RAMP)
+    mask = MaskFile(1, write(tmp_path / "one.nii", label_map(label1=5), spacing=2.0))
+    with pytest.raises(GeometryError, match="not on the grid"):
+        list(objects_of(read_case(CaseFiles("a", image, (mask,)))))
+
+
+def test_one_channel_of_an_image_with_four_axes_is_the_volume(tmp_path: Path) -> None:
+    channels = np.stack([RAMP, RAMP * 10], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(channels, np.diag([1.0, 2.0, 3.0, 1.0])), tmp_path / "i.nii.gz")
+    labels = tmp_path / "l.nii.gz"
+    write_mask(labels, label_map(label1=3), like=Volume(RAMP, np.diag([1.0, 2.0, 3.0, 1.0])))
+    case = read_case(CaseFiles("a", tmp_path / "i.nii.gz", labels, channel=1))
+    assert np.array_equal(case.volume.array, RAMP * 10)
+    assert case.volume.spacing == (1.0, 2.0, 3.0)
+
+
+def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.stack([RAMP, RAMP], axis=-1), np.eye(4)), tmp_path / "i.nii.gz")
+    with pytest.raises(VolumeError, match=r"\(4, 4, 4, 2\), must be .* with channel 2"):
+        read_case(CaseFiles("a", tmp_path / "i.nii.gz", tmp_path / "l.nii.gz", channel=2))
+
+
+RED, GREEN = (255, 0, 0), (0, 255, 0)
+
+
+def save_frame(path: Path, colours: list[list[tuple[int, int, int]]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.array(colours, np.uint8)).save(path)
+    return path
+
+
+def video(tmp_path: Path, number: int = 2) -> CaseFiles:
+    """Frames of 3 x 1 pixels; in all label frames the middle pixel is red, the others are black."""
+    for n in range(number):
+        save_frame(tmp_path / "frames" / f"frame{n}.png", [[(n, 1, 2), (3, 4, 5), (6, 7, 8)]])
+        save_frame(tmp_path / "truth" / f"frame{n}.png", [[(0, 0, 0), RED, (0, 0, 0)]])
+    truth = ColourFrames(tmp_path / "truth", (((0, 0, 0), 0), (RED, 1), (GREEN, 2)))
+    return CaseFiles("video", tmp_path / "frames", truth)
+
+
+def test_coloured_frames_are_labels_whose_last_axis_is_time(tmp_path: Path) -> None:
+    case = read_case(video(tmp_path))
+    (only,) = objects_of(case)
+    assert case.volume.is_rgb
+    assert only.truth.tolist() == [[[False, False]], [[True, True]], [[False, False]]]  # (3, 1, 2)
+
+
+def test_frames_are_matched_by_name_in_natural_order(tmp_path: Path) -> None:
+    files = video(tmp_path, 11)
+    save_frame(tmp_path / "truth" / "frame10.png", [[GREEN, GREEN, GREEN]])
+    (_, green) = objects_of(read_case(files))
+    assert np.flatnonzero(green.truth.any(axis=(0, 1))).tolist() == [10]
+
+
+def test_a_repaired_frame_replaces_the_one_of_its_name(tmp_path: Path) -> None:
+    files = video(tmp_path)
+    repaired = save_frame(tmp_path / "repairs" / "seq_1_frame1.png", [[GREEN, RED, RED]])
+    truth = replace(files.labels, repaired=(("frame1", repaired),))
+    (red, green) = objects_of(read_case(replace(files, labels=truth)))
+    assert (red.truth.sum(), green.truth.sum()) == (3, 1)
+
+
+def test_a_video_frame_without_labels_is_named(tmp_path: Path) -> None:
+    files = video(tmp_path)
+    (tmp_path / "truth" / "frame1.png").unlink()
+    with pytest.raises(CaseError, match=r"1 of 2 frames \(missing: frame1\)"):
+        read_case(files)
+
+
+def test_colours_without_a_meaning_are_counted_and_become_background(tmp_path: Path) -> None:
+    files = video(tmp_path)
+    save_frame(tmp_path / "truth" / "frame1.png", [[(1, 1, 1), RED, (1, 1, 1)]])
+    with pytest.warns(LimNetWarning, match="2 pixels of colours that labels.json does not name"):
+        case = read_case(files)
+    assert case.truth.labels == (1,)
+
+
+def test_files_of_a_case_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    files = video(tmp_path)
+    assert pickle.loads(pickle.dumps(files)) == files

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -12,7 +15,7 @@ from scipy.spatial.distance import cdist
 
 from limnet.errors import GeometryError
 from limnet.evaluation.box import box_of
-from limnet.evaluation.metrics import dice, iou, nsd, rounds_to_reach, surface
+from limnet.evaluation.metrics import dice, hd95, iou, nsd, surface, surface_scores
 
 Mask = NDArray[np.bool_]
 small_masks = arrays(np.bool_, st.tuples(*[st.integers(1, 5)] * 3))
@@ -129,9 +132,7 @@ def test_nsd_includes_a_distance_equal_to_the_tolerance_despite_rounding() -> No
 
 def test_nsd_agrees_with_the_reference_implementation() -> None:
     # DeepMind surface-distance 0.1, measured once: two ellipsoids, voxels of 0.8 x 0.8 x 5 mm
-    i, j, k = np.indices((60, 60, 30))
-    truth = (i - 30) ** 2 + (j - 30) ** 2 + ((k - 15) * 1.5) ** 2 < 18**2
-    mask = (i - 33) ** 2 + (j - 30) ** 2 + ((k - 15) * 1.5) ** 2 < 20**2
+    truth, mask = ellipsoids()
     for tolerance_mm, reference in ((1, 0.4294), (2, 0.5622), (3, 0.7479)):
         assert nsd(truth, mask, (0.8, 0.8, 5.0), tolerance_mm) == pytest.approx(reference, abs=0.01)
 
@@ -154,12 +155,96 @@ def test_nsd_equals_its_definition(seed: int) -> None:
     )
 
 
-def test_a_round_that_just_reaches_the_threshold_counts() -> None:
-    assert rounds_to_reach([0.5, 0.8], 0.8, cap=2) == 2
+def hd95_by_definition(truth: Mask, mask: Mask, spacing: tuple[float, ...]) -> float:
+    (a, areas_a), (b, areas_b) = (surface_by_definition(m, spacing) for m in (truth, mask))
+    if len(a) == 0 or len(b) == 0:
+        return 0.0 if len(a) == len(b) else math.nan
+    distance = cdist(a, b)
+    found = []
+    for nearest, areas in ((distance.min(1), areas_a), (distance.min(0), areas_b)):
+        enough = 0.95 * sum(areas) * (1 - 1e-9)
+        found.append(min(d for d in nearest if sum(np.array(areas)[nearest <= d]) >= enough))
+    return float(max(found))
 
 
-def test_a_threshold_reached_after_the_cap_is_a_failure() -> None:
-    assert rounds_to_reach([0.5, 0.6, 0.9], 0.8, cap=2) is None
+def test_hd95_of_two_shifted_plates_is_the_shift_in_millimetres() -> None:
+    truth, mask = np.zeros((2, 40, 40, 12), bool)
+    truth[5:35, 5:35, 2], mask[5:35, 5:35, 5] = True, True
+    # each has a face 3 slices of 2 mm from the other's nearest, and one 2 slices; the face is half the area
+    assert hd95(truth, mask, (1.0, 1.0, 2.0)) == 6.0
+
+
+def test_hd95_passes_over_a_speck_that_is_less_than_a_twentieth_of_the_surface() -> None:
+    truth, mask = cube(5, 25, size=60), cube(5, 25, size=60)
+    mask[50:52, 50:52, 50:52] = True
+    assert hd95(truth, mask, (1, 1, 1)) == 0.0
+    mask[40:52, 40:52, 40:52] = True
+    assert hd95(truth, mask, (1, 1, 1)) > 30
+
+
+def test_hd95_is_symmetric_and_takes_the_worse_direction() -> None:
+    truth, mask = cube(10, 14, size=40), cube(10, 34, size=40)
+    assert hd95(truth, mask, (1, 1, 1)) == hd95(mask, truth, (1, 1, 1)) > 20
+
+
+def test_hd95_needs_something_to_measure_to() -> None:
+    empty = np.zeros((12, 12, 12), bool)
+    assert math.isnan(hd95(cube(2, 5), empty, (1, 1, 1)))
+    assert math.isnan(hd95(empty, cube(2, 5), (1, 1, 1)))
+    assert hd95(empty, empty, (1, 1, 1)) == 0.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000))
+def test_hd95_equals_its_definition(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    shape = tuple(random.integers(1, 7, 3))
+    truth, mask = random.random((2, *shape)) < random.uniform(0.02, 0.9)
+    spacing = tuple(random.uniform(0.5, 3.0, 3))
+    found = hd95(truth, mask, spacing) if max(shape) > 1 else math.nan
+    if truth.ndim == 3 and min(shape) > 1:
+        assert found == pytest.approx(hd95_by_definition(truth, mask, spacing), nan_ok=True)
+
+
+def ellipsoids() -> tuple[Mask, Mask]:
+    i, j, k = np.indices((60, 60, 30))
+    truth = (i - 30) ** 2 + (j - 30) ** 2 + ((k - 15) * 1.5) ** 2 < 18**2
+    return truth, (i - 33) ** 2 + (j - 30) ** 2 + ((k - 15) * 1.5) ** 2 < 20**2
+
+
+def test_hd95_agrees_with_the_reference_implementation() -> None:
+    # DeepMind surface-distance 0.1, measured once on the two ellipsoids
+    truth, mask = ellipsoids()
+    for spacing, reference in (((1, 1, 1), 4.1231), ((0.8, 0.8, 5.0), 5.0), ((0.5, 2.0, 3.0), 4.0)):
+        assert hd95(truth, mask, spacing) == pytest.approx(reference, abs=1e-4)
+
+
+def test_hd95_agrees_with_simpleitk_within_a_voxel() -> None:
+    truth, mask = ellipsoids()
+    images = [SimpleITK.GetImageFromArray(m.astype(np.uint8)) for m in (truth, mask)]
+    nearest = []
+    for one, other in (images, images[::-1]):
+        for image in (one, other):
+            image.SetSpacing((5.0, 0.8, 0.8))  # SimpleITK counts the axes from the last
+        contours = [SimpleITK.LabelContour(image, fullyConnected=False) for image in (one, other)]
+        away = SimpleITK.SignedMaurerDistanceMap(contours[1], squaredDistance=False, useImageSpacing=True)
+        nearest.append(
+            np.abs(SimpleITK.GetArrayFromImage(away))[SimpleITK.GetArrayFromImage(contours[0]) > 0]
+        )
+    expected = max(np.percentile(distances, 95) for distances in nearest)  # of voxels, not of area
+    assert hd95(truth, mask, (0.8, 0.8, 5.0)) == pytest.approx(expected, abs=1.0)
+
+
+def test_one_pass_gives_what_the_metrics_give_one_by_one() -> None:
+    truth, mask = ellipsoids()
+    found = surface_scores(truth, mask, (0.8, 0.8, 5.0), (1.0, 2.0, 3.0))
+    assert found.nsd == tuple(nsd(truth, mask, (0.8, 0.8, 5.0), tolerance) for tolerance in (1.0, 2.0, 3.0))
+    assert found.hd95_mm == hd95(truth, mask, (0.8, 0.8, 5.0))
+
+
+def test_a_tolerance_below_nothing_is_refused() -> None:
+    with pytest.raises(GeometryError, match="must not be negative, got -1"):
+        surface_scores(cube(2, 5), cube(2, 5), (1, 1, 1), (1.0, -1.0))
 
 
 @given(small_masks)

@@ -15,10 +15,12 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes
 
 import limnet
+from limnet.cli.compare import Compare
 from limnet.cli.demo import Demo
 from limnet.cli.evaluate import Evaluate
 from limnet.cli.export import Export
 from limnet.cli.info import Info
+from limnet.cli.predict import Predict
 from limnet.cli.segment import Segment
 from limnet.cli.train import Train
 from limnet.errors import LimNetError, LimNetWarning
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str]) -> Command:
     """The command that `words` spell; SystemExit with a message when they spell none."""
-    commands: Any = Segment | Evaluate | Train | Export | Info | Demo
+    commands: Any = Segment | Evaluate | Compare | Predict | Train | Export | Info | Demo
     command: Command = tyro.cli(
         commands,
         prog="limnet",

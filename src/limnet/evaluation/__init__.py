@@ -1,44 +1,107 @@
-"""Evaluation: cases in, a simulated user at work, tables out.
+"""Evaluation: cases in, simulated users at work on every method, tables and pages out.
 
 ```
-cases.py ─► simulated_user.py ◄─► a session ─► metrics.py ─► results.py (CSV) ─► report.py (tables)
-            └────────── evaluate.py, panel.py ──────────┘                        montage.py (pictures)
+protocol.py ─► datasets, cases.py ─► runner.py ─► evaluate.py, per case: ─► results.py ─► report.py
+  (TOML)       entry.py: methods     processes.py  simulated_user.py,          (CSV)      page.py
+                                     ray_cluster.py  a session, metrics.py                pictures.py
 ```
 """
 
-from limnet.evaluation.cases import CaseFailure, EvaluationSet, Skipped, find_set
-from limnet.evaluation.evaluate import EvaluationSettings, NewSession, SessionLike, evaluate
-from limnet.evaluation.metrics import dice, iou, nsd, rounds_to_reach
-from limnet.evaluation.panel import PanelRecipe, SetRecipe, evaluate_panel, panel_sets, read_panel
-from limnet.evaluation.report import ObjectSummary, Report, SetSummary, Table
-from limnet.evaluation.results import CaseDone, Event, RoundRow
-from limnet.evaluation.simulated_user import SimulatedUser, next_click
+from limnet.evaluation.cases import CaseFailure, EvaluationSet, Skipped, find_set, select
+from limnet.evaluation.curve import rounds_to_reach
+from limnet.evaluation.datasets import LAYOUTS, find_dataset, recognise
+from limnet.evaluation.efficiency import (
+    Cost,
+    EfficiencyCase,
+    EfficiencySettings,
+    Weights,
+    measure,
+    weights_of,
+)
+from limnet.evaluation.entry import Entry, Method, entries_for
+from limnet.evaluation.evaluate import EvaluationSettings, NewSession, SessionLike
+from limnet.evaluation.machine import machine
+from limnet.evaluation.metrics import dice, hd95, iou, nsd
+from limnet.evaluation.pictures import choose_shown, draw_pictures
+from limnet.evaluation.processes import Processes
+from limnet.evaluation.protocol import (
+    Protocol,
+    SetSettings,
+    data_folder,
+    find_sets,
+    protocol_label,
+    protocol_names,
+    read_protocol,
+)
+from limnet.evaluation.ray_cluster import RayCluster
+from limnet.evaluation.report import Report
+from limnet.evaluation.results import CaseDone, Event, ObjectDone, RoundRow, SliceRow
+from limnet.evaluation.runner import (
+    Pool,
+    ThisProcess,
+    evaluate,
+    evaluate_entries,
+    in_order,
+    threads_per_worker,
+)
+from limnet.evaluation.simulated_user import SimulatedUser, next_click, simulated_user
+from limnet.evaluation.summary import ObjectSummary, SetSummary
+from limnet.evaluation.table import Table
 
 __all__ = [
+    "LAYOUTS",
     "CaseDone",
     "CaseFailure",
+    "Cost",
+    "EfficiencyCase",
+    "EfficiencySettings",
+    "Entry",
     "EvaluationSet",
     "EvaluationSettings",
     "Event",
+    "Method",
     "NewSession",
+    "ObjectDone",
     "ObjectSummary",
-    "PanelRecipe",
+    "Pool",
+    "Processes",
+    "Protocol",
+    "RayCluster",
     "Report",
     "RoundRow",
     "SessionLike",
-    "SetRecipe",
+    "SetSettings",
     "SetSummary",
     "SimulatedUser",
     "Skipped",
+    "SliceRow",
     "Table",
+    "ThisProcess",
+    "Weights",
+    "choose_shown",
+    "data_folder",
     "dice",
+    "draw_pictures",
+    "entries_for",
     "evaluate",
-    "evaluate_panel",
+    "evaluate_entries",
+    "find_dataset",
     "find_set",
+    "find_sets",
+    "hd95",
+    "in_order",
     "iou",
+    "machine",
+    "measure",
     "next_click",
     "nsd",
-    "panel_sets",
-    "read_panel",
+    "protocol_label",
+    "protocol_names",
+    "read_protocol",
+    "recognise",
     "rounds_to_reach",
+    "select",
+    "simulated_user",
+    "threads_per_worker",
+    "weights_of",
 ]

@@ -1,23 +1,27 @@
-"""Cases to evaluate on: volumes and label maps in two folders, matched by name.
+"""Cases to evaluate on: where they lie, how they are read, which objects are in them.
 
 ```
 SET/images/CASE.nii.gz   any format limnet reads; a folder of frames counts as one image
 SET/labels/CASE.mha      labels on the same grid; 0 is background, every other id is one object
 ```
-Nothing is read before its turn, and one case at a time is in memory.
+`find_set` knows this plain form, `datasets` those in which public data sets come. Nothing is read before its
+turn, and one case at a time is in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import CaseError
+from limnet.evaluation.channel import read_channel
+from limnet.evaluation.colour_frames import ColourFrames, read_colour_frames
+from limnet.evaluation.npz_case import read_npz_labels, read_npz_volume
+from limnet.evaluation.truth import LabelMap, MaskFile, MaskStack, Truth
 from limnet.volume import Volume, read_mask, read_volume
 
 ENDINGS = (
@@ -27,12 +31,27 @@ ENDINGS = (
 
 
 @dataclass(frozen=True)
+class NamedObject:
+    """An object that a set declares: one label of the truth, or several that together make it."""
+
+    object_id: int
+    name: str  # as tables show it: "kidney"
+    labels: tuple[int, ...]  # in the truth
+
+
+@dataclass(frozen=True)
 class CaseFiles:
-    """Where one case lies."""
+    """Where one case lies, not read yet.
+
+    `labels` is a label map; or one mask per object; or coloured frames that go with a folder of frames. A
+    file that ends in .npz is one of the CVPR 2025 challenge (`npz_case`), which may be image and labels both.
+    """
 
     name: str
     image: Path
-    labels: Path
+    labels: Path | tuple[MaskFile, ...] | ColourFrames
+    objects: tuple[NamedObject, ...] = ()  # none declared: every label is an object
+    channel: int | None = None  # of an image with four axes
 
 
 @dataclass(frozen=True)
@@ -62,17 +81,19 @@ class TruthObject:
     object_id: int
     truth: NDArray[np.bool_]  # (I, J, K)
     volume_ml: float
+    name: str = ""  # what the set calls it
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSet:
-    """A named pair of folders and which of its objects are evaluated."""
+    """A named list of cases and which of their objects are evaluated."""
 
     name: str
     cases: tuple[CaseFiles, ...]
-    failures: tuple[CaseFailure, ...] = ()  # files without a partner, known before anything is read
-    ids: tuple[int, ...] = ()  # label ids to evaluate; none named: all but 0
+    failures: tuple[CaseFailure, ...] = ()  # known before anything is read: files without a partner
+    ids: tuple[int, ...] = ()  # objects to evaluate; none named: all
     min_ml: float = 0.0  # objects smaller than this are left out
+    names: Mapping[int, str] = field(default_factory=dict)  # of object ids, where the set declares them
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +103,8 @@ class Case:
     set_name: str
     name: str
     volume: Volume
-    labels: NDArray[Any] = field(repr=False)  # (I, J, K) integers
+    truth: Truth = field(repr=False)
+    objects: tuple[NamedObject, ...] = ()
 
 
 def find_set(
@@ -119,28 +141,93 @@ def find_set(
     )
 
 
+def select(a_set: EvaluationSet, ids: Sequence[int] = (), min_ml: float = 0.0) -> EvaluationSet:
+    """The same set, of its objects only `ids` (none: all) from `min_ml` on.
+
+    An id that the set does not declare becomes a failure, once for the whole set; when all are such, no case
+    remains. A set that declares no names takes any id, and skips it case by case where it is empty.
+    """
+    known = tuple(label for label in ids if not a_set.names or label in a_set.names)
+    failures = tuple(
+        CaseFailure(a_set.name, "", f"no object {label}; the set has {_listed(a_set.names)}", label)
+        for label in ids
+        if label not in known
+    )
+    return replace(
+        a_set,
+        cases=a_set.cases if known or not ids else (),
+        failures=a_set.failures + failures,
+        ids=known,
+        min_ml=min_ml,
+    )
+
+
 def read_case(files: CaseFiles, set_name: str = "") -> Case:
-    """Read image and labels; an error of limnet when either is unreadable or the grids differ."""
-    volume = read_volume(files.image)
-    labels = read_mask(files.labels, like=volume)
-    if labels.shape != volume.shape:
-        raise CaseError(f"{files.labels}: shape {labels.shape} differs from {volume.shape} of {files.image}")
-    return Case(set_name, files.name, volume, labels)
+    """Read image and truth; an error of limnet when either is unreadable or the grids differ.
+
+    Where every object has a file of its own, those are read by `objects_of`, each in its turn.
+    """
+    volume = _read_image(files)
+    return Case(set_name, files.name, volume, _read_truth(files, volume), files.objects)
 
 
 def objects_of(case: Case, ids: Sequence[int] = (), min_ml: float = 0.0) -> Iterator[TruthObject | Skipped]:
-    """The objects of a case by rising id, or those of `ids`; what is empty or too small is skipped."""
-    present, counts = np.unique(case.labels, return_counts=True)
-    voxels = {int(label): int(count) for label, count in zip(present, counts, strict=True)}
+    """The objects of a case that are there, as declared or by rising id; or those of `ids`, in their order.
+
+    What is too small is skipped, and so is an id of `ids` that is empty or unknown. A case in which nothing
+    is found is skipped as a whole.
+    """
+    declared = {item.object_id: item for item in case.objects}
+    names = {item.object_id: item.name for item in case.objects}
     voxel_ml = abs(float(np.linalg.det(case.volume.affine[:3, :3]))) / 1000
-    for label in ids or sorted(label for label in voxels if label != 0):
-        volume_ml = voxels.get(label, 0) * voxel_ml
-        if label not in voxels:
-            yield Skipped(case.set_name, case.name, label, "empty in truth")
+    nothing = True
+    for object_id in tuple(ids) or tuple(declared) or case.truth.labels:
+        labels = declared[object_id].labels if object_id in declared else (object_id,)
+        unknown = bool(declared) and object_id not in declared
+        truth = case.truth.mask_of(() if unknown else labels)
+        voxels = int(np.count_nonzero(truth))
+        volume_ml = voxels * voxel_ml
+        if voxels == 0 and not ids:
+            continue
+        nothing = False
+        if unknown:
+            reason = f"no such object; the set has {_listed(names)}"
+        elif voxels == 0:
+            reason = "empty in truth"
         elif volume_ml < min_ml:
-            yield Skipped(case.set_name, case.name, label, f"{volume_ml:.2f} ml, smaller than {min_ml:g} ml")
+            reason = f"{volume_ml:.2f} ml, smaller than {min_ml:g} ml"
         else:
-            yield TruthObject(label, case.labels == label, volume_ml)
+            yield TruthObject(object_id, truth, volume_ml, names.get(object_id, ""))
+            continue
+        yield Skipped(case.set_name, case.name, object_id, reason)
+    if nothing:
+        yield Skipped(case.set_name, case.name, None, "no object in its truth")
+
+
+def _read_image(files: CaseFiles) -> Volume:
+    if files.image.suffix == ".npz":
+        return read_npz_volume(files.image)
+    if files.channel is not None:
+        return read_channel(files.image, files.channel)
+    return read_volume(files.image)
+
+
+def _read_truth(files: CaseFiles, volume: Volume) -> Truth:
+    if isinstance(files.labels, ColourFrames):
+        return LabelMap(read_colour_frames(files.labels, files.image, volume))
+    if isinstance(files.labels, tuple):
+        return MaskStack(volume, files.labels)
+    if files.labels.suffix == ".npz":
+        return LabelMap(read_npz_labels(files.labels, like=volume))
+    labels = read_mask(files.labels, like=volume)
+    if labels.shape != volume.shape:
+        raise CaseError(f"{files.labels}: shape {labels.shape} differs from {volume.shape} of {files.image}")
+    return LabelMap(labels)
+
+
+def _listed(names: Mapping[int, str]) -> str:
+    """Declared objects in one line."""
+    return ", ".join(f"{object_id} {name}".strip() for object_id, name in names.items())
 
 
 def _by_name(folder: Path) -> dict[str, list[Path]]:

@@ -1,19 +1,18 @@
-"""Evaluation: a simulated user clicks, a session answers, the metrics are noted, round after round.
+"""Evaluation of one case: a simulated user clicks, a session answers, metrics are noted, round after round.
 
-Any method fits that behaves like a `SessionLike`; the caller makes them (`new_session`), and so decides about
-model, threads and fusion. Errors of a case are events, not exceptions: the run goes on to the next.
+Any method fits that behaves like a `SessionLike`; a `Trial` says which, and under which settings. Errors of a
+case are events, not exceptions: the run goes on to the next. Many cases, one after the other or at once, are
+`runner.py`'s business.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,27 +22,36 @@ from limnet.evaluation.box import box_of
 from limnet.evaluation.cases import (
     Case,
     CaseFailure,
+    CaseFiles,
     EvaluationSet,
     Skipped,
     TruthObject,
     objects_of,
     read_case,
 )
-from limnet.evaluation.metrics import dice, nsd
-from limnet.evaluation.results import NSD_TOLERANCE_MM, CaseDone, Event, ObjectKey, RoundLog, RoundRow
-from limnet.evaluation.simulated_user import SimulatedUser, next_click
+from limnet.evaluation.curve import REACH
+from limnet.evaluation.metrics import SurfaceScores, dice, iou, surface_scores
+from limnet.evaluation.peak_memory import forget_peak_memory, peak_memory_mib
+from limnet.evaluation.results import ObjectDone, ObjectKey, RoundRow, SliceRow
+from limnet.evaluation.simulated_user import SimulatedUser, simulated_user
 from limnet.prompt import Click, Voxel
 from limnet.volume import Volume
 
-REACH = (0.80, 0.90)  # Dice thresholds of NoC
+ENOUGH = max(REACH)  # Dice; objects below it are clicked on up to the cap
+NSD_TOLERANCES_MM = (1.0, 2.0, 3.0)
+FIRST = ("", "first-slice")  # where round 1 is clicked: where the user's own rule says, or see `first_slice`
 
-_FATAL = (OutputError, ConfigError, WeightsError)  # would come back with every case
+FATAL = (OutputError, ConfigError, WeightsError)  # would come back with every case
 
 _log = logging.getLogger(__name__)
 
 
 class SessionLike(Protocol):
-    """What a method must offer to be evaluated; `limnet.Session` does."""
+    """What a method must offer to be evaluated; `limnet.Session` does.
+
+    Two attributes are used where a session has them: `quality`, the Dice it expects of each slice along
+    `axis` (S,), NaN where it does not know; and `suggest_slice()`, the slice it would look at next, or None.
+    """
 
     @property
     def axis(self) -> int:
@@ -65,62 +73,72 @@ NewSession = Callable[[Volume], SessionLike]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """The protocol, and the names under which results are kept."""
+    """How objects are clicked on, and the names under which results are kept."""
 
-    rounds: int = 6  # clicked on every object, one click each
-    cap: int | None = None  # go on to this round for objects below the last of REACH; None: stop at `rounds`
+    protocol: str = "own"  # names the protocol in tables
+    rounds: int = 6  # clicked on every object
+    cap: int | None = None  # go on to this round for objects below ENOUGH; None: stop at `rounds`
     method: str = "limnet"  # names the method in tables, best with its version or weights
-    fusion: bool = True  # noted in the rows; `new_session` is what turns it on or off
+    user: str = "centre"  # one of USERS
+    first: str = ""  # one of FIRST
+    seed: int = 0  # of the user's choices
+    fusion: bool = True  # noted in the rows; the method is what turns it on or off
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ConfigError(f"rounds must be at least 1, got {self.rounds}")
         if self.cap is not None and self.cap < self.rounds:
             raise ConfigError(f"cap must be at least rounds ({self.rounds}), got {self.cap}")
+        if self.first not in FIRST:
+            raise ConfigError(f"first {self.first!r} is not known; expected 'first-slice' or nothing")
+        simulated_user(self.user, self.seed)  # checks the name
 
     @property
     def last_round(self) -> int:
         """The round at which NoC gives up."""
         return self.rounds if self.cap is None else self.cap
 
+    @property
+    def user_name(self) -> str:
+        """The user in words, as rows name it."""
+        return f"{self.user}, {self.first}" if self.first else self.user
 
-def evaluate(
-    sets: Sequence[EvaluationSet],
-    new_session: NewSession,
-    settings: EvaluationSettings | None = None,
-    *,
-    out: Path | None = None,
-    user: SimulatedUser = next_click,
-) -> Iterator[Event]:
-    """Evaluate every object of every set; yields each round as soon as it is done, and failures in between.
 
-    With `out`, rows go to `out/rounds.csv` object by object, and objects that are complete there under the
-    same settings are yielded from it instead of being run again. OutputError when it cannot be written.
+class Trial(NamedTuple):
+    """One method, under one set of settings."""
+
+    settings: EvaluationSettings
+    new_session: NewSession
+
+
+Known = Mapping[ObjectKey, ObjectDone]
+CaseEvent = RoundRow | ObjectDone | Skipped | CaseFailure
+
+
+def evaluate_case(
+    a_set: EvaluationSet, files: CaseFiles, trials: Sequence[Trial], known: Known
+) -> Iterator[CaseEvent]:
+    """Evaluate every object of one case under every trial.
+
+    Yields each round as soon as it is done, an ObjectDone after an object's last, and failures in between.
+    What is in `known` is yielded from there instead of being run again.
     """
-    settings = settings or EvaluationSettings()
-    log = RoundLog(out / "rounds.csv") if out is not None else None
-    for a_set in sets:
-        yield from a_set.failures
-        for files in a_set.cases:
-            try:
-                case = read_case(files, a_set.name)
-                for item in objects_of(case, a_set.ids, a_set.min_ml):
-                    if isinstance(item, Skipped):
-                        yield item
-                    else:
-                        run = _ObjectRun(case, item, settings)
-                        yield from _run_or_recall(run, new_session, user, log)
-            except _FATAL:
-                raise
-            except (
-                Exception
-            ) as error:  # any: hours of results must not hang on one case, and a failure is counted
-                yield _failure(a_set.name, files.name, None, error)
-            yield CaseDone(a_set.name, files.name)
+    try:
+        case = read_case(files, a_set.name)
+        for item in objects_of(case, a_set.ids, a_set.min_ml):
+            if isinstance(item, TruthObject):
+                for trial in trials:
+                    yield from _run_or_recall(ObjectRun(case, item, trial.settings), trial.new_session, known)
+            else:
+                yield item
+    except FATAL:
+        raise
+    except Exception as error:  # any: hours of results must not hang on one case, and a failure is counted
+        yield _failure(a_set.name, files.name, None, error)
 
 
 @dataclass(frozen=True, eq=False)
-class _ObjectRun:
+class ObjectRun:
     """All that is known of an object before its first click."""
 
     case: Case
@@ -129,69 +147,131 @@ class _ObjectRun:
 
     @property
     def key(self) -> ObjectKey:
+        """Under which its rows are kept."""
+        settings = self.settings
         return ObjectKey(
             set_name=self.case.set_name,
             case=self.case.name,
             object_id=self.target.object_id,
             truth_voxels=int(np.count_nonzero(self.target.truth)),
-            method=self.settings.method,
-            fusion=self.settings.fusion,
-            num_rounds=self.settings.rounds,
-            cap=self.settings.last_round,
+            protocol=settings.protocol,
+            method=settings.method,
+            user=settings.user_name,
+            seed=settings.seed,
+            fusion=settings.fusion,
+            num_rounds=settings.rounds,
+            cap=settings.last_round,
         )
 
+    @property
+    def user(self) -> SimulatedUser:
+        """A fresh user, whose choices depend on seed and object alone."""
+        place = f"{self.case.set_name}/{self.case.name}/{self.target.object_id}"
+        return simulated_user(self.settings.user, self.settings.seed, place)
 
-def _run_or_recall(
-    run: _ObjectRun, new_session: NewSession, user: SimulatedUser, log: RoundLog | None
-) -> Iterator[Event]:
-    """The rows of one object, from the log when they are there; a failure if its session fails."""
-    known = log.complete(run.key) if log is not None else None
-    if known is not None:
-        yield from known
+
+class Played(NamedTuple):
+    """One round: what was clicked, what came of it."""
+
+    number: int  # from 1
+    clicks: tuple[Click, ...]
+    mask: NDArray[np.bool_]  # (I, J, K)
+    seconds: float  # from the first click to the mask of the whole volume
+    preview_seconds: float  # the longest of its click() calls: what a user waits for the slice's mask
+    content: bool  # the user sees no error that is left
+
+
+def play(run: ObjectRun, session: SessionLike) -> Iterator[Played]:
+    """Let the simulated user click round after round; ends by itself only when no error is left."""
+    truth, user, axis = run.target.truth, run.user, session.axis
+    clicks = user(first_slice(truth, axis) if run.settings.first else truth, None, axis)
+    number = 0
+    while clicks:
+        number += 1
+        previews = []
+        started = time.perf_counter()
+        for click in clicks:
+            clicked = time.perf_counter()
+            session.click(click.index, positive=click.positive)
+            previews.append(time.perf_counter() - clicked)
+        session.propagate()
+        mask = np.asarray(session.mask) != 0
+        seconds = time.perf_counter() - started
+        if mask.shape != truth.shape:
+            raise CaseError(f"the session's mask has shape {mask.shape}, must be {truth.shape} as the volume")
+        following = user(truth, mask, axis)
+        yield Played(number, clicks, mask, seconds, max(previews), content=not following)
+        clicks = following
+
+
+def first_slice(truth: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """`truth` (I, J, K) on the first slice across `axis` that it reaches, nothing elsewhere.
+
+    For video, where a user prompts an object when it appears and cannot see what comes later.
+    """
+    box = box_of(truth)
+    if box is None:
+        return truth
+    shown = np.zeros_like(truth)
+    place = (slice(None),) * axis + (box[axis].start,)
+    shown[place] = truth[place]
+    return shown
+
+
+def _run_or_recall(run: ObjectRun, new_session: NewSession, known: Known) -> Iterator[CaseEvent]:
+    """The rows of one object, known ones when there are; a failure if its session fails."""
+    key = run.key
+    if key in known:
+        yield from known[key].rows
+        yield known[key]
         return
-    rows = []
+    rows: list[RoundRow] = []
+    slices: list[SliceRow] = []
     try:
-        for row in _rounds(run, new_session(run.case.volume), user):
+        forget_peak_memory()
+        session = new_session(run.case.volume)
+        for row in _measured(run, key, session):
             rows.append(row)
+            slices += _slice_rows(run, key, session, row)
             yield row
-    except _FATAL:
+        if not rows:
+            raise CaseError(f"the user {run.settings.user_name!r} found nothing to click on")
+    except FATAL:
         raise
     except Exception as error:  # any, as above: the other objects of the case still count
         yield _failure(run.case.set_name, run.case.name, run.target.object_id, error)
         return
-    if log is not None:
-        log.append(rows)
+    yield ObjectDone(tuple(rows), tuple(slices))
 
 
-def _rounds(run: _ObjectRun, session: SessionLike, user: SimulatedUser) -> Iterator[RoundRow]:
-    """Click, propagate and measure until the protocol ends or no error is left."""
-    truth, settings, axis = run.target.truth, run.settings, session.axis
-    number, best = 0, 0.0
-    click = user(truth, None, axis)
-    while click is not None:
-        number += 1
-        started = time.perf_counter()
-        session.click(click.index, positive=click.positive)
-        session.propagate()
-        mask = np.asarray(session.mask) != 0
-        seconds = time.perf_counter() - started
-        score, surface_score = _scores(truth, mask, run.case.volume.spacing)
-        best = max(best, score)
-        enough = number >= settings.last_round or (number >= settings.rounds and best >= max(REACH))
-        following = None if enough else user(truth, mask, axis)
+def _measured(run: ObjectRun, key: ObjectKey, session: SessionLike) -> Iterator[RoundRow]:
+    """Rounds until the protocol ends or no error is left, each with its metrics."""
+    settings, best = run.settings, 0.0
+    for played in play(run, session):
+        overlap, surfaces = _scores(run.target.truth, played.mask, run.case.volume.spacing)
+        best = max(best, overlap.dice)
+        enough = played.number >= settings.last_round or (played.number >= settings.rounds and best >= ENOUGH)
+        is_last = enough or played.content
         yield RoundRow(
-            **run.key._asdict(),
+            **key._asdict(),
             truth_ml=round(run.target.volume_ml, 3),
-            round=number,
-            axis=axis,
-            **_cells(click),
-            dice=round(score, 6),
-            nsd_2mm=round(surface_score, 6),
-            seconds=round(seconds, 4),
+            round=played.number,
+            axis=session.axis,
+            num_clicks=len(played.clicks),
+            **_cells(played.clicks[0]),
+            dice=round(overlap.dice, 6),
+            iou=round(overlap.iou, 6),
+            nsd_1mm=round(surfaces.nsd[0], 6),
+            nsd_2mm=round(surfaces.nsd[1], 6),
+            nsd_3mm=round(surfaces.nsd[2], 6),
+            hd95_mm=round(surfaces.hd95_mm, 4),
+            seconds=round(played.seconds, 4),
+            preview_seconds=round(played.preview_seconds, 4),
             peak_memory_mib=round(peak_memory_mib(), 1),
-            is_last=following is None,
+            is_last=is_last,
         )
-        click = following
+        if is_last:
+            return
 
 
 def _cells(click: Click) -> dict[str, Any]:
@@ -199,18 +279,46 @@ def _cells(click: Click) -> dict[str, Any]:
     return {"click_i": i, "click_j": j, "click_k": k, "positive": bool(click.positive)}
 
 
+class _Overlap(NamedTuple):
+    dice: float
+    iou: float
+
+
 def _scores(
     truth: NDArray[np.bool_], mask: NDArray[np.bool_], spacing_mm: Sequence[float]
-) -> tuple[float, float]:
-    """Dice and NSD, within the box of both."""
-    if mask.shape != truth.shape:
-        raise CaseError(f"the session's mask has shape {mask.shape}, must be {truth.shape} as the volume")
+) -> tuple[_Overlap, SurfaceScores]:
+    """Overlap and agreement of surfaces, within the box of both."""
     box = box_of(truth | mask)
     if box is None:
-        return 1.0, 1.0
+        return _Overlap(1.0, 1.0), SurfaceScores((1.0,) * len(NSD_TOLERANCES_MM), 0.0)
     # the box's own length must not decide which axes are flat (`surface`), so it gets one voxel of margin
     grown = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
-    return dice(truth[grown], mask[grown]), nsd(truth[grown], mask[grown], spacing_mm, NSD_TOLERANCE_MM)
+    truth, mask = truth[grown], mask[grown]
+    return (
+        _Overlap(dice(truth, mask), iou(truth, mask)),
+        surface_scores(truth, mask, spacing_mm, NSD_TOLERANCES_MM),
+    )
+
+
+def _slice_rows(run: ObjectRun, key: ObjectKey, session: SessionLike, row: RoundRow) -> Iterator[SliceRow]:
+    """What the session thinks of its slices after a round, beside the truth; see SliceRow."""
+    quality = getattr(session, "quality", None)
+    if quality is None:
+        return
+    suggest = getattr(session, "suggest_slice", None)
+    suggested = suggest() if suggest is not None else None
+    truth, mask = (np.moveaxis(array, row.axis, 0) for array in (run.target.truth, session.mask))
+    noted = set(np.flatnonzero(np.any(truth, (1, 2)) | np.any(mask, (1, 2))).tolist())
+    for index in sorted(noted if suggested is None else noted | {int(suggested)}):
+        value = float(quality[index])
+        yield SliceRow(
+            **key._asdict(),
+            round=row.round,
+            slice=index,
+            quality=value if math.isnan(value) else round(value, 4),
+            dice=round(dice(truth[index], mask[index] != 0), 4),
+            suggested=index == suggested,
+        )
 
 
 def _failure(set_name: str, case: str, object_id: int | None, error: Exception) -> CaseFailure:
@@ -218,13 +326,3 @@ def _failure(set_name: str, case: str, object_id: int | None, error: Exception) 
     lines = str(error).strip().splitlines() or ["no message"]
     kind = "" if type(error).__module__ == "limnet.errors" else f"{type(error).__name__}: "
     return CaseFailure(set_name, case, kind + lines[0], object_id)
-
-
-def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB; NaN where the system does not tell (Windows)."""
-    if sys.platform == "win32":
-        return math.nan
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10  # bytes there, KiB elsewhere

@@ -30,6 +30,8 @@ from limnet.networks.decoder import (
 )
 from limnet.networks.interaction import HINT_CHANNELS, IMAGE_CHANNELS, InteractionNetwork
 
+MAX_SHRINKAGE = 32.0  # unbounded it ran to 60,000: reading became copying, and its gradient vanished
+
 CARRY_CHANNELS = IMAGE_CHANNELS + 1 + IMAGE_CHANNELS + HINT_CHANNELS  # slice, mask, neighbour, hints
 
 
@@ -52,7 +54,7 @@ class Query(NamedTuple):
     """What a slice asks of the memory and, once written, what it is found by; all at stride 16."""
 
     key: Tensor  # (B, Ck, h, w)
-    shrinkage: Tensor  # (B, 1, h, w), at least 1: how sharp the similarity to this element is
+    shrinkage: Tensor  # (B, 1, h, w), 1 .. MAX_SHRINKAGE: how sharp the similarity to this element is
     selection: Tensor  # (B, Ck, h, w), in (0, 1): which key channels matter here
     f16: Tensor  # (B, 112, h, w)
 
@@ -103,17 +105,16 @@ class QueryEncoder(nn.Module):
         self.key = nn.Conv2d(channels, config.key_dim, 3, padding=1)
         self.shrinkage = nn.Conv2d(channels, 1, 3, padding=1)
         self.selection = nn.Conv2d(channels, config.key_dim, 3, padding=1)
-        for layer in (self.key, self.shrinkage):  # ten times smaller: shrinkage ran away in the pilots
-            layer.weight.data.mul_(0.1)
-            assert layer.bias is not None
-            layer.bias.data.zero_()
+        self.shrinkage.weight.data.mul_(0.1)  # at first the same, about the middle, everywhere
+        assert self.shrinkage.bias is not None
+        self.shrinkage.bias.data.zero_()
 
     def forward(self, image: Tensor) -> Query:
         """(B, 3, H, W) in [0, 1] -> Query at stride 16."""
         f16 = self.backbone(normalise(image))[-1]  # (B, 112, h, w)
         return Query(
             key=self.key(f16),
-            shrinkage=self.shrinkage(f16).pow(2) + 1.0,
+            shrinkage=1.0 + (MAX_SHRINKAGE - 1.0) * self.shrinkage(f16).sigmoid(),
             selection=self.selection(f16).sigmoid(),
             f16=f16,
         )
@@ -232,6 +233,7 @@ class MemoryNetwork(nn.Module):
         self.query = QueryEncoder(self.config)
         self.value = ValueEncoder(self.config)
         self.carry = CarryNetwork(self.config)
+        self.glimpse = nn.Conv2d(self.config.value_dim, 1, 1)  # training only: the mask in what was read
 
     def read(self, memory: Memory, query: Query) -> tuple[Tensor, Tensor]:
         """Readout v · W at every position of the query, and how much affinity each element received.

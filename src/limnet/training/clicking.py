@@ -61,3 +61,24 @@ def perturb(truth: Mask, rng: np.random.Generator) -> Mask:
         near = np.hypot(grid[0] - rows[pick], grid[1] - columns[pick]) < extent * rng.uniform(0.1, 0.5)
         mask = mask & ~near if rng.random() < 0.5 else mask | near
     return mask
+
+
+def leak(image: NDArray[np.float32], mask: Mask, rng: np.random.Generator) -> Mask:
+    """The mask with what looks like it and touches it, within a random reach: (3, H, W), (H, W) -> (H, W).
+
+    Sweeps fail so: they run over into a neighbour of the same grey.
+    """
+    if not mask.any():
+        return mask
+    grey = image[0]
+    level, tolerance = float(np.median(grey[mask])), float(rng.uniform(0.04, 0.15))
+    alike = ndimage.binary_opening(np.abs(grey - level) < tolerance) | mask
+    components, _ = ndimage.label(alike)
+    touching = np.isin(components, np.unique(components[mask]))
+    rows, columns = np.nonzero(mask)
+    pick = int(rng.integers(len(rows)))
+    grid = np.indices(mask.shape)
+    reach = max(4.0, float(np.sqrt(mask.sum()))) * rng.uniform(0.4, 2.0)
+    near = np.hypot(grid[0] - rows[pick], grid[1] - columns[pick]) < reach
+    result: Mask = mask | (touching & near)
+    return result

@@ -34,6 +34,7 @@ class ClipConfig:
     max_zoom: float = 5.0
     overflow: float = 0.15  # share of clips whose object is larger than the view: then it fills the view
     synthetic: float = 0.15  # made-up intensities although the case has an image
+    ended: float = 0.0  # share of clips whose last slice lies beyond the object's end
     union: float = 0.1  # the target is a union of two neighbouring labels
     colour: float = 0.1  # a grey clip is coloured
     min_area: int = 10  # pixels of the target on the prompt slice, in the view
@@ -109,13 +110,18 @@ def _slices(
     """
     count = case.labels.shape[axis]
     box = target.box[axis]
-    start = int(rng.integers(box.start, box.stop))
     spacing = np.array(case.spacing)
     finest = spacing[[a for a in range(3) if a != axis]].mean()
     gap_limit = config.max_gap if spacing[axis] < 2 * finest else 1
     extent = max(1, (box.stop - box.start) // 3)
     gap = int(rng.integers(1, max(2, min(gap_limit, extent) + 1)))
     direction = 1 if rng.random() < 0.5 else -1
+    if rng.random() < config.ended:
+        reach = min(max(1, gap * (config.slices - 1)), box.stop - box.start)
+        inwards = int(rng.integers(reach))  # slices between the start and the object's last one
+        start = box.stop - 1 - inwards if direction > 0 else box.start + inwards
+    else:
+        start = int(rng.integers(box.start, box.stop))
     indices = start + direction * gap * np.arange(config.slices)
     period = max(1, 2 * (count - 1))
     folded = np.abs(indices) % period

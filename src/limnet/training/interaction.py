@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limnet.hints import by_colour, click_hints, click_maps
 from limnet.networks.interaction import InteractionNetwork
-from limnet.training.clicking import SliceClick, error_click, perturb
+from limnet.training.clicking import SliceClick, error_click, leak, perturb
 from limnet.training.losses import batch_dice, mask_loss
 from limnet.training.recipe import ClicksConfig
 
@@ -16,18 +16,47 @@ VALIDATION_ROUNDS = 3
 
 
 class ClickedSlices:
-    """A batch of slices with the clicks given so far."""
+    """A batch of slices with the masks they start from and the clicks given so far."""
 
-    def __init__(self, image: Tensor, truth: Tensor, config: ClicksConfig, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        truth: Tensor,
+        config: ClicksConfig,
+        rng: np.random.Generator,
+        previous: Tensor | None = None,
+    ) -> None:
         self.image = image  # (B, 3, H, W)
         self.truth = truth.numpy() > 0.5  # (B, H, W)
         self.config = config
         self.rng = rng
         self.clicks: list[list[SliceClick]] = [[] for _ in image]
-        self.previous = torch.zeros_like(image[:, :1])  # (B, 1, H, W)
-        for index, truth_mask in enumerate(self.truth):
-            if rng.random() < config.refine:
-                self.previous[index, 0] = torch.from_numpy(perturb(truth_mask, rng).astype(np.float32))
+        self.previous = torch.zeros_like(image[:, :1]) if previous is None else previous  # (B, 1, H, W)
+
+    @classmethod
+    def of_clips(
+        cls, image: Tensor, truth: Tensor, config: ClicksConfig, rng: np.random.Generator
+    ) -> ClickedSlices:
+        """One slice of each clip (B, S, 3, H, W), (B, S, H, W): the prompt slice, or a mask to refine.
+
+        A mask to refine is what a sweep would leave: the mask of the clip's first slice on its last one
+        (drifted, or carried past the object's end), or the slice's own truth, perturbed; some leak.
+        """
+        chosen = torch.zeros(len(image), dtype=torch.long)
+        previous = torch.zeros_like(truth[:, :1])  # (B, 1, H, W)
+        for index, masks in enumerate(truth.numpy() > 0.5):
+            if rng.random() >= config.refine:
+                continue
+            mask = masks[0]
+            if rng.random() < config.carried:
+                chosen[index] = len(masks) - 1
+            if chosen[index] == 0 or rng.random() < 0.5:
+                mask = perturb(mask, rng)
+            if rng.random() < config.leak:
+                mask = leak(image[index, chosen[index]].numpy(), mask, rng)
+            previous[index, 0] = torch.from_numpy(mask.astype(np.float32))
+        every = torch.arange(len(image))
+        return cls(image[every, chosen], truth[every, chosen], config, rng, previous)
 
     def click(self) -> None:
         """Each slice gets a click on its largest error; a perfect slice gets none."""
@@ -70,26 +99,33 @@ class InteractionStep:
         self.rng = np.random.default_rng(seed)
 
     def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Clips of one slice (B, 1, 3, H, W), (B, 1, H, W) -> loss and its Dice."""
+        """Clips (B, S, 3, H, W), (B, S, H, W) -> loss and its Dice on one slice of each."""
         del progress
-        slices = ClickedSlices(image[:, 0], truth[:, 0], self.config, self.rng)
+        slices = ClickedSlices.of_clips(image, truth, self.config, self.rng)
         for _ in range(int(self.rng.integers(self.config.max_rounds + 1))):
             slices.click()
             slices.advance(self.network)
         slices.click()
         logits = self.network(*slices.inputs())
-        dice = batch_dice(logits[:, 0] > 0, truth[:, 0] > 0.5).mean()
-        return mask_loss(logits, truth), {"dice": float(dice)}
+        wanted = torch.from_numpy(slices.truth)  # (B, H, W)
+        dice = batch_dice(logits[:, 0] > 0, wanted).mean()
+        return mask_loss(logits, wanted[:, None].float()), {"dice": float(dice)}
 
     def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
-        """Dice after each of three central clicks, from nothing, on a batch of held-out clips."""
-        rng = np.random.default_rng(0)
-        slices = ClickedSlices(image[:, 0], truth[:, 0], ClicksConfig(refine=0, central=1), rng)
+        """Dice on held-out clips after each of three central clicks, from nothing and on a carried mask.
+
+        `carried_0` is that of the mask itself, before any click.
+        """
         result = {}
-        for number in range(1, VALIDATION_ROUNDS + 1):
-            slices.click()
-            slices.advance(self.network)
-            result[f"dice_{number}"] = float(
-                batch_dice(slices.previous[:, 0] > 0.5, truth[:, 0] > 0.5).mean()
-            )
+        for name, refine in (("dice", 0.0), ("carried", 1.0)):
+            config = ClicksConfig(refine=refine, carried=1, central=1)
+            slices = ClickedSlices.of_clips(image, truth, config, np.random.default_rng(0))
+            for number in range(VALIDATION_ROUNDS + 1):
+                if number:
+                    slices.click()
+                    slices.advance(self.network)
+                result[f"{name}_{number}"] = float(
+                    batch_dice(slices.previous[:, 0] > 0.5, torch.from_numpy(slices.truth)).mean()
+                )
+        del result["dice_0"]
         return result

@@ -21,8 +21,7 @@ from torch.utils.data import IterableDataset
 
 from limnet.errors import CaseError, ConfigError
 from limnet.fusion import Round, nearness, shrink
-from limnet.lens import image_through
-from limnet.model import FUSION_SIZE, LimNet, load_model
+from limnet.model import FUSION_SIZE, Judgement, LimNet
 from limnet.networks.export import export_networks
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
@@ -41,6 +40,41 @@ from limnet.volume import Volume
 PAIRS = "pairs.npz"
 HELD_OUT_PAIRS = "pairs-held-out.npz"
 MAX_SLICES = 64  # of a case around the object; longer ones are cut before a session runs
+
+
+class Judged(NamedTuple):
+    """What the fusion network was shown of a slice; without a previous mask, the current one twice."""
+
+    image: NDArray[np.float32]  # (3, 128, 128), in [0, 1]
+    previous: NDArray[np.float32]  # (128, 128), in [0, 1]
+    current: NDArray[np.float32]
+    nearness: NDArray[np.float32]  # (2,)
+
+
+class NearestJudge:
+    """Stands in for the fusion network and remembers what it was shown last.
+
+    It keeps the mask from the nearer prompt, and now and then the other one, so that bad states are met
+    too. A network that is not trained yet could not decide, and rounds without any fusion would be worse
+    than those it will meet in use.
+    """
+
+    def __init__(self, rng: np.random.Generator, contrary: float) -> None:
+        self.judged: Judged
+        self._rng = rng
+        self._contrary = contrary  # share of slices on which the farther mask is kept
+
+    def judge(
+        self,
+        image: NDArray[np.float32],
+        previous: NDArray[np.float32],
+        current: NDArray[np.float32],
+        nearness: NDArray[np.float32],
+    ) -> Judgement:
+        """Prefer by nearness alone; quality is not known."""
+        self.judged = Judged(image, previous, current, nearness)
+        nearer = bool(nearness[0] > nearness[1])
+        return Judgement(float(nearer != (self._rng.random() < self._contrary)), 0.5, 0.5)
 
 
 class Pair(NamedTuple):
@@ -88,10 +122,10 @@ def record_pairs(
 ) -> Iterator[float]:
     """Run sessions on training cases and keep pairs of rounds in `folder`; yields the minutes spent.
 
-    The networks are those of the recipe's `start`; fusion is off, so that both masks of a pair are raw.
+    The networks are those of the recipe's `start`; see `NearestJudge` for what stands in for fusion.
     """
-    model = _model_of(recipe, start_folder)
     rng = np.random.default_rng(recipe.seed)
+    model = _model_of(recipe, start_folder)
     factory = ShapeFactory(recipe.shapes, recipe.seed)
     by_group = {case.group: [other for other in cases if other.group == case.group] for case in cases}
     weights = {group: recipe.data.weights.get(group, recipe.data.default_weight) for group in by_group}
@@ -119,21 +153,23 @@ def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingC
 
 
 def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator) -> list[Pair]:
-    """One session with a careless simulated user: pairs of its neighbouring rounds."""
+    """One session with a careless simulated user: what fusion had to judge, slice by slice, round by round.
+
+    Fusion of `model` is left to a NearestJudge.
+    """
+    judge = NearestJudge(rng, recipe.pairs.contrary)
+    model.judge = judge.judge  # type: ignore[method-assign]  # the networks are the recorder's own
     volume, truth = _around_object(case, rng)
-    session = Session(volume, model, fusion=False)
-    axis, pairs = session.axis, list[Pair]()
-    before, former = np.zeros(truth.shape, np.uint8), None
+    session = Session(volume, model)
+    axis, mask, pairs = session.axis, np.zeros(truth.shape, np.uint8), list[Pair]()
     for number in range(recipe.pairs.rounds):
-        click = _careless_click(truth, before > 0, axis, rng)
+        click = _careless_click(truth, mask > 0, axis, rng)
         if click is None or (number == 0 and not click.positive):
             break
         session.click(click.index, click.positive)
-        done = session.propagate()
-        after = session.mask
-        if former is not None:
-            pairs += _round_pairs(volume, (former, done), (truth, before, after), recipe.pairs.slices, rng)
-        before, former = after, done
+        judged = {item.index: judge.judged for item in session.sweep()}
+        pairs += _round_pairs(judged, session.rounds[-1], truth, recipe.pairs.slices, rng)
+        mask = session.mask
     return pairs
 
 
@@ -167,7 +203,7 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
         export_networks(
             interaction, memory, fusion, Path(place), version="training", size=recipe.clip.size, threshold=0.5
         )
-        return load_model(place)
+        return LimNet(Path(place))
 
 
 def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:
@@ -212,22 +248,18 @@ def _careless_click(
 
 
 def _round_pairs(
-    volume: Volume,
-    rounds: tuple[Round, Round],
-    masks: tuple[NDArray[np.generic], NDArray[np.generic], NDArray[np.generic]],
-    most: int,
-    rng: np.random.Generator,
+    judged: dict[int, Judged], done: Round, truth: NDArray[np.bool_], most: int, rng: np.random.Generator
 ) -> list[Pair]:
-    """Pairs of up to `most` slices that the second round changed; `masks` are truth, before and after it."""
-    former, done = rounds
-    planes = [np.moveaxis(mask, done.axis, 0) for mask in masks]
-    changed = [i for i in np.flatnonzero(done.swept) if (planes[1][i] != planes[2][i]).any()]
+    """Pairs of up to `most` slices of a round; where the two masks differ come first."""
+    planes = np.moveaxis(truth, done.axis, 0)
+    order = [index for index in rng.permutation(list(judged)) if done.swept[index]]
+    order.sort(key=lambda index: bool((judged[index].previous == judged[index].current).all()))
     pairs = []
-    for index in rng.permutation(np.array(changed, int))[:most]:
-        image = shrink(image_through(volume, done.lens, int(index)))
-        seen = np.stack([shrink(done.lens.view.look(plane[index])[0]) > 0.5 for plane in planes])
-        near = nearness(np.array([former.carried[index], done.carried[index]]))
-        pairs.append(Pair((image * 255).astype(np.uint8), seen, near))
+    for index in order[:most]:
+        seen = judged[index]
+        wanted = shrink(done.lens.view.look(planes[index])[0])
+        masks = np.stack([wanted, seen.previous, seen.current]) > 0.5
+        pairs.append(Pair((seen.image * 255).astype(np.uint8), masks, seen.nearness))
     return pairs
 
 

@@ -32,7 +32,9 @@ class ClicksConfig:
     """Iterative clicks of the interaction network."""
 
     max_rounds: int = 4  # clicks before the one that is learned from
-    refine: float = 0.15  # share of samples that start from an existing, imperfect mask
+    refine: float = 0.6  # share of samples that start from an existing, imperfect mask ...
+    carried: float = 0.7  # ... share of these masks that come from another slice of the clip ...
+    leak: float = 0.25  # ... and share of them that run over into a neighbour of the same grey
     central: float = 0.5  # share of clicks in the middle of the error, others anywhere in it
 
 
@@ -46,7 +48,10 @@ class RolloutConfig:
     perturbed: float = 0.3  # share of first masks that are perturbed truth
     predicted: float = 0.3  # share of first masks that the interaction network made of one click
     freeze: float = 0.1  # progress from which batch norm keeps its statistics, as XMem does all along
-    far_anchor: float = 0.25  # share of batches in which the clip's far end is an anchor too
+    far_anchor: float = 0.35  # share of batches in which the roll-out's far end is an anchor too
+    learned: int = 4  # slices at the end of a roll-out that are learned from; those before only lead there
+    spoiled: float = 0.1  # share of carried masks that are perturbed or leak before the next slice
+    glimpse: float = 0.3  # weight of the loss on what the memory alone says of the mask, at stride 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,8 @@ class PairsConfig:
     rounds: int = 5  # of each recorded session
     slices: int = 12  # recorded per round at most
     minutes: float = 8.0  # spent on recording before training
-    made_up: float = 0.4  # share of a batch that is two perturbed masks instead of two rounds
+    contrary: float = 0.15  # share of slices on which a recorded round keeps the mask from the farther prompt
+    made_up: float = 0.25  # share of a batch that is two perturbed masks instead of two rounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +92,6 @@ class Recipe:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
         if self.batch < 2:
             raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
-        if self.network == "interaction" and self.clip.slices != 1:
-            raise ConfigError(f"the interaction network takes clips of 1 slice, got {self.clip.slices}")
         if self.network == "memory" and self.clip.slices < 2:
             raise ConfigError(f"the memory model takes clips of 2 slices or more, got {self.clip.slices}")
 
