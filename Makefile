@@ -1,7 +1,7 @@
 # A fresh machine needs Python 3.10 to 3.13 and make; each of these does all its set-up, in .venv, once:
 #
 #   make demo     segment the sample volume with scripted clicks; mask and montage go to demo/
-#   make test     run the whole test suite (installs torch, for the tests of training and export)
+#   make test     run the whole test suite (installs all extras, torch and ray among them)
 #   make check    format, lint, types, import contracts, fast tests
 #   make clean    remove .venv, so that the next of these sets up anew
 
@@ -43,8 +43,8 @@ $(VENV)/.demo: $(VENV)/.made pyproject.toml src/limnet/__init__.py
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	@echo "installing what the tests need; torch is large, so the first time takes minutes"
-	$(INSTALL) --editable '.[train]' --group test
+	@echo "installing what the tests need; torch and ray are large, so the first time takes minutes"
+	$(INSTALL) --editable '.[train,benchmark,ray]' --group test
 	touch $@
 
 $(VENV)/.check: $(VENV)/.test

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import limnet
-from limnet.evaluation.evaluate import peak_memory_mib
+from limnet.evaluation.peak_memory import peak_memory_mib
 
 SHAPE = (256, 256, 130)
 AFFINE = np.diag([1.0, 1.0, 2.5, 1.0])  # slices are cut across k

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from limnet.model import Carried, Elements, Judgement, LimNet, Manifest, SliceFeatures
+from limnet.model import Carried, Elements, Judgement, LimNet, Manifest, Reference, SliceFeatures
 from limnet.prompt import Voxel
 from limnet.session import Session
 from limnet.volume import Volume
@@ -72,7 +72,9 @@ class FakeLimNet(LimNet):
     def potentiate(self, candidates: Elements, prototypes: NDArray[np.intp]) -> Elements:
         return Elements(*(array[:, prototypes] for array in candidates))
 
-    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
+    def judge(
+        self, image: Array, previous: Array, current: Array, nearness: Array, reference: Reference
+    ) -> Judgement:
         return self.judgement
 
 
@@ -92,7 +94,9 @@ class WilfulLimNet(FakeLimNet):
     def carried_mask(self, image: Array, probability: Array) -> Array:
         return _blobs(image, probability)
 
-    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
+    def judge(
+        self, image: Array, previous: Array, current: Array, nearness: Array, reference: Reference
+    ) -> Judgement:
         return Judgement(*(float(n) for n in _rng(image, previous, current).random(3)))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from limnet.errors import WeightsError
-from limnet.evaluation.evaluate import NewSession
+from limnet.evaluation.trial import NewSession
 from limnet.prompt import Voxel
 from limnet.volume import Volume, write_mask
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,6 +253,15 @@ def test_words_that_do_not_fit_together_are_told_in_one_line(
     (tmp_path / "recipe.toml").write_text('network = "interaction"\n')
     assert main(words) == 2
     assert expected in the_error(capsys)
+
+
+def test_a_baseline_that_is_not_installed_ends_the_run_before_the_first_case(
+    ball: Ball, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    words = ["--images", str(ball.volume), "--labels", str(ball.truth), "--method", "geodesic"]
+    assert main(["evaluate", *words]) == 2
+    assert "run: pip install 'limnet[benchmark]'" in the_error(capsys)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from fill_session import FillSession, JudgingSession, StubbornSession, stubborn, two_blocks, write, write_case
-from limnet.errors import OutputError, PromptError, WeightsError
+from limnet.errors import PromptError, WeightsError
 from limnet.evaluation import (
     CaseDone,
     CaseFailure,
@@ -21,6 +22,7 @@ from limnet.evaluation import (
     evaluate,
     find_set,
 )
+from limnet.evaluation.metrics import SurfaceScores
 from limnet.volume import Volume
 
 
@@ -67,46 +69,6 @@ def test_clicking_goes_on_past_the_rounds_up_to_the_cap_until_dice_090(root: Pat
     assert [row.round for row in rows] == [1, 2, 3]
     rows = rows_of(evaluate([one], stubborn(26, 5, 5), EvaluationSettings(rounds=2, cap=3)))
     assert [row.round for row in rows] == [1, 2]
-
-
-def test_a_table_tells_dice_falls_and_clicks(root: Path) -> None:
-    # Dice of n of 27 voxels is 2n / (n + 27): 9 -> .5, 18 -> .8, 13 -> .65, 26 -> .98
-    settings = EvaluationSettings(rounds=4)
-    report = Report(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9, 18, 13, 26), settings))
-    (table,) = report.tables()
-    row = dict(zip(table.header, table.rows[0], strict=True))
-    assert [row[f"R{n}"] for n in (1, 2, 3, 4)] == ["0.500", "0.800", "0.650", "0.981"]
-    assert row["objects"] == "1"
-    assert row["falls"] == "33%"
-    assert row["NoC@0.80"] == "2.0 (0)"
-    assert row["NoC@0.90"] == "4.0 (0)"
-    assert table.rows[1][0] == "mean over sets"
-
-
-def test_a_threshold_not_reached_counts_at_the_cap_and_as_a_failure(root: Path) -> None:
-    settings = EvaluationSettings(rounds=2, cap=3)
-    report = Report(evaluate([blocks(root, limit=1, ids=(2,))], stubborn(9, 9, 18), settings))
-    (summaries,) = report.sets().values()
-    assert (summaries[0].estimates["noc_80"].mean, summaries[0].estimates["noc_90"].mean) == (3.0, 3.0)
-    assert summaries[0].failures == (0, 1, 1)  # of 0.80, 0.85, 0.90
-    assert summaries[0].dice_by_round == (0.5, 0.5)
-
-
-def test_rounds_that_were_not_needed_repeat_the_last_value(root: Path) -> None:
-    report = Report(evaluate([blocks(root)], FillSession, EvaluationSettings(rounds=3)))
-    (summaries,) = report.sets().values()
-    assert summaries[0].num_objects == 4
-    assert summaries[0].dice_by_round == pytest.approx(((0.666667 + 1) / 2, 1.0, 1.0))
-    assert summaries[0].estimates["falls"].mean == 0.0
-
-
-def test_every_set_counts_once_in_the_mean(root: Path) -> None:
-    write_case(root, "c", set_name="other")
-    other = find_set(root / "other" / "images", root / "other" / "labels", ids=(2,))
-    report = Report(evaluate([blocks(root, ids=(1,)), other], FillSession))
-    (summaries,) = report.sets().values()
-    assert [item.num_objects for item in summaries] == [2, 1, 3]
-    assert summaries[-1].dice_by_round[0] == pytest.approx((0.666667 + 1.0) / 2)
 
 
 def test_an_unreadable_case_is_a_failure_and_the_run_goes_on(root: Path) -> None:
@@ -213,62 +175,6 @@ def test_other_settings_or_another_truth_are_run_again(root: Path, tmp_path: Pat
     assert len(started) == 4
 
 
-@pytest.mark.parametrize("cut", [1, 30, 90])
-def test_a_run_that_was_cut_off_is_resumed_to_the_same_csv(root: Path, tmp_path: Path, cut: int) -> None:
-    out = tmp_path / "out"
-    list(evaluate([blocks(root)], FillSession, out=out))
-    path = out / "rounds.csv"
-    whole = path.read_text()
-    path.write_text(whole[:-cut])
-    list(evaluate([blocks(root)], FillSession, out=out))
-    timeless = [[line.split(",")[:17] for line in text.splitlines()] for text in (whole, path.read_text())]
-    assert timeless[0] == timeless[1]
-
-
-def test_a_csv_that_is_not_ours_is_left_alone(root: Path, tmp_path: Path) -> None:
-    path = tmp_path / "rounds.csv"
-    path.write_text("a,b\n1,2\n")
-    with pytest.raises(OutputError, match="another --out"):
-        list(evaluate([blocks(root)], FillSession, out=tmp_path))
-    assert path.read_text() == "a,b\n1,2\n"
-
-
-def test_an_out_that_is_a_file_is_refused(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").touch()
-    with pytest.raises(OutputError, match="--out"):
-        list(evaluate([blocks(root)], FillSession, out=tmp_path / "out"))
-
-
-def test_fusion_on_and_off_stand_in_two_tables(root: Path) -> None:
-    report = Report()
-    for fusion in (True, False):
-        for event in evaluate([blocks(root)], FillSession, EvaluationSettings(fusion=fusion)):
-            report.add(event)
-    assert [table.title.split(": ")[1].split(", ")[1] for table in report.tables()] == [
-        "fusion on",
-        "fusion off",
-    ]
-
-
-def test_a_report_is_written_as_markdown_and_csv(root: Path, tmp_path: Path) -> None:
-    report = Report(evaluate([blocks(root)], FillSession))
-    report.write(tmp_path / "out", command="limnet evaluate --images I --labels L")
-    text = (tmp_path / "out" / "summary.md").read_text()
-    assert "limnet evaluate --images I --labels L" in text
-    assert "| blocks | 4 | 0.833 | 1.000 |" in text
-    lines = (tmp_path / "out" / "objects.csv").read_text().splitlines()
-    assert len(lines) == 5
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "objects.csv",
-        "report.html",
-        "sets.csv",
-        "summary.md",
-    ]
-
-
-# ── users, quality, first slice ──────────────────────────────────────────────────────────────────────────
-
-
 def test_all_clicks_of_an_answer_are_given_before_the_round(root: Path) -> None:
     class Listening(FillSession):
         def propagate(self) -> None:
@@ -291,6 +197,29 @@ def test_a_row_tells_all_metrics_of_its_round(root: Path) -> None:
     assert row.hd95_mm == pytest.approx(2.0, abs=0.01)
     assert 0 <= row.preview_seconds <= row.seconds
     assert row.peak_memory_mib > 10
+
+
+def test_memory_that_only_metrics_need_does_not_count(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("limnet.evaluation.evaluate")  # by its name the package shows the function
+    scored = module.surface_scores
+    peaks = iter([100.0, 300.0, 200.0])  # while the session opens, in round 1, in round 2
+
+    def score(*what: Any) -> SurfaceScores:
+        order.append("score")
+        scores: SurfaceScores = scored(*what)
+        return scores
+
+    def peak() -> float:
+        order.append("peak")
+        return next(peaks)
+
+    order: list[str] = []
+    monkeypatch.setattr(module, "surface_scores", score)
+    monkeypatch.setattr(module, "peak_memory_mib", peak)
+    monkeypatch.setattr(module, "forget_peak_memory", lambda: order.append("forget"))
+    rows = rows_of(evaluate([blocks(root, limit=1, ids=(1,))], FillSession))
+    assert order == ["forget", "peak", *["forget", "peak", "score"] * 2]
+    assert [row.peak_memory_mib for row in rows] == [300.0, 300.0]  # of all rounds so far
 
 
 def test_quality_and_dice_of_every_slice_are_told_where_a_session_judges(root: Path) -> None:

@@ -16,6 +16,7 @@ import onnxruntime
 from doubles import exported_folder, random_networks
 from limnet.model import GRAPHS, read_manifest
 from limnet.networks.export import MANIFEST, Graph, graphs
+from limnet.networks.memory import MAX_SHRINKAGE
 
 torch.set_num_threads(1)
 TOLERANCE = 1e-3
@@ -48,7 +49,7 @@ def inputs_of(name: str, size: tuple[int, int], elements: int, batch: int = 1) -
     image, one = torch.rand(batch, 3, *size), torch.rand(batch, 1, *size)
     memory = (
         torch.randn(batch, 64, elements) / 2,
-        1 + torch.rand(batch, 1, elements),
+        1 + (MAX_SHRINKAGE - 1) * torch.rand(batch, 1, elements),
         torch.randn(batch, 128, elements),
     )
     match name:
@@ -72,12 +73,14 @@ def inputs_of(name: str, size: tuple[int, int], elements: int, batch: int = 1) -
                 "prototype_key": memory[0][..., chosen], "selection": torch.rand(batch, 64, len(chosen)),
             }  # fmt: skip
         case _:
-            small = torch.rand(batch, 3, 128, 128)
+            small, there = torch.rand(2, batch, 3, 128, 128)
             return {
                 "image": small,
                 "previous": small[:, :1].round(),
                 "current": small[:, 1:2].round(),
                 "nearness": torch.rand(batch, 2),
+                "reference": there,
+                "reference_mask": there[:, :1].round(),
             }
 
 
@@ -139,6 +142,13 @@ def test_large_weights_are_stored_in_half_precision() -> None:
         for tensor in onnx.load(exported_folder() / f"{name}.onnx").graph.initializer:
             if np.prod(tensor.dims) > 64:
                 assert tensor.data_type != onnx.TensorProto.FLOAT, f"{name}: {tensor.name}"
+
+
+def test_what_serves_training_alone_is_not_exported() -> None:
+    onnx = pytest.importorskip("onnx")
+    for name in GRAPHS:
+        graph = onnx.load(exported_folder() / f"{name}.onnx").graph
+        assert not [tensor.name for tensor in graph.initializer if "glimpse" in tensor.name]
 
 
 def test_the_manifest_is_readable_json() -> None:

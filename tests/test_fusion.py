@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from doubles import FakeLimNet
 from limnet.fusion import Candidate, Change, Verdict, fuse, nearness, shrink
-from limnet.model import Judgement
+from limnet.model import Judgement, Reference
 
 Array = NDArray[np.float32]
 RNG = np.random.default_rng(0)
 IMAGE = RNG.random((3, 32, 32)).astype(np.float32)
 ONE = Candidate(np.zeros((32, 32), np.float32), carried=10)
 TWO = Candidate(np.ones((32, 32), np.float32), carried=0)
+THERE = Reference(np.zeros((3, 128, 128), np.float32), np.zeros((128, 128), np.float32))
 boxes = st.tuples(*[st.tuples(st.integers(0, 5), st.integers(1, 6)) for _ in range(3)])
 
 
@@ -56,23 +57,25 @@ def test_no_change_is_a_change_too() -> None:
     [(0.51, Verdict(True, 0.9)), (0.5, Verdict(False, 0.6)), (0.0, Verdict(False, 0.6))],
 )
 def test_the_previous_mask_is_kept_above_the_threshold(preference: float, verdict: Verdict) -> None:
-    assert fuse(FakeLimNet(preference, previous_quality=0.9, quality=0.6), IMAGE, ONE, TWO) == verdict
+    assert fuse(FakeLimNet(preference, previous_quality=0.9, quality=0.6), IMAGE, ONE, TWO, THERE) == verdict
 
 
 def test_without_a_previous_mask_only_the_quality_counts() -> None:
-    assert fuse(FakeLimNet(preference=1.0, quality=0.6), IMAGE, None, TWO) == Verdict(False, 0.6)
+    assert fuse(FakeLimNet(preference=1.0, quality=0.6), IMAGE, None, TWO, THERE) == Verdict(False, 0.6)
 
 
 def test_the_network_sees_previous_then_current_at_its_own_size() -> None:
     class Recorder(FakeLimNet):
-        def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
+        def judge(
+            self, image: Array, previous: Array, current: Array, nearness: Array, reference: Reference
+        ) -> Judgement:
             self.seen = (image.shape, previous.shape, previous.mean(), current.mean(), nearness.tolist())
             return self.judgement
 
     model = Recorder()
-    fuse(model, IMAGE, ONE, TWO)
+    fuse(model, IMAGE, ONE, TWO, THERE)
     assert model.seen == ((3, 128, 128), (128, 128), 0, 1, [0.5, 1])
-    fuse(model, IMAGE, None, ONE)
+    fuse(model, IMAGE, None, ONE, THERE)
     assert model.seen == ((3, 128, 128), (128, 128), 0, 0, [0.5, 0.5])
 
 

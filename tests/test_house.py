@@ -14,11 +14,13 @@ from hatchling.builders.wheel import WheelBuilder
 
 import limnet
 from conftest import Ball
+from limnet.evaluation import protocol_names
 from limnet.model import GRAPHS, read_manifest, verify
 from limnet.sample import sample_truth_path, sample_volume_path
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = Path(limnet.__file__).parent / "weights"
+OPTIONAL = {"torch", "onnx", "matplotlib", "SimpleITK", "skimage", "ray"}  # packages of extras
 
 
 def test_the_door_shows_these_names_and_no_others() -> None:
@@ -55,14 +57,14 @@ def modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", ["limnet", "limnet.cli", "limnet.evaluation"])
-def test_importing_never_imports_torch(module: str) -> None:
-    assert not modules_after(f"import {module}") & {"torch", "onnx", "matplotlib", "SimpleITK"}
+def test_importing_never_imports_an_extra(module: str) -> None:
+    assert not modules_after(f"import {module}") & OPTIONAL
 
 
-def test_segmenting_never_imports_torch(ball: Ball, tmp_path: Path) -> None:
+def test_segmenting_never_imports_an_extra(ball: Ball, tmp_path: Path) -> None:
     words = ["segment", str(ball.volume), "-o", str(tmp_path / "mask.nii"), "--click", "20,16,6"]
     code = f"from limnet.cli import main; assert main({words!r}) == 0"
-    assert not modules_after(code) & {"torch", "onnx", "matplotlib", "SimpleITK"}
+    assert not modules_after(code) & OPTIONAL
     assert limnet.read_mask(tmp_path / "mask.nii")[20, 16, 6] == 1
 
 
@@ -72,12 +74,13 @@ def test_the_shipped_weights_are_whole_of_this_version_and_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 20e6
 
 
-def test_the_wheel_holds_weights_sample_and_licences(tmp_path: Path) -> None:
+def test_the_wheel_holds_weights_protocols_sample_and_licences(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"limnet/weights/{name}.onnx" for name in GRAPHS} | {"limnet/weights/manifest.json"}
     expected |= {f"limnet/sample/{path().name}" for path in (sample_volume_path, sample_truth_path)}
-    expected |= {"limnet/sample/SOURCE.md", "limnet/py.typed"}
+    expected |= {f"limnet/evaluation/protocols/{name}.toml" for name in protocol_names()}
+    expected |= {"limnet/evaluation/page.css", "limnet/sample/SOURCE.md", "limnet/py.typed"}
     assert expected <= names, expected - names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "runs", "docs")) for name in names)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from doubles import exported_folder
 from limnet.errors import WeightsError
 from limnet.memory.bank import elements_of
-from limnet.model import GRAPHS, MANIFEST, LimNet, Manifest, load_model, read_manifest, verify
+from limnet.model import GRAPHS, MANIFEST, LimNet, Manifest, Reference, load_model, read_manifest, verify
 
 RNG = np.random.default_rng(0)
 SIZE = 64  # of the exported networks' view
@@ -82,7 +82,8 @@ def test_a_sweep_step_goes_through_all_graphs(model: LimNet) -> None:
 
 
 def test_a_judgement_is_three_shares(model: LimNet) -> None:
-    judgement = model.judge(maps(3, 128), *maps(2, 128), np.array([0.5, 1], np.float32))
+    reference = Reference(maps(3, 128), maps(1, 128)[0])
+    judgement = model.judge(maps(3, 128), *maps(2, 128), np.array([0.5, 1], np.float32), reference)
     assert all(isinstance(n, float) and 0 <= n <= 1 for n in judgement)
 
 

@@ -11,9 +11,10 @@ torch = pytest.importorskip("torch")
 
 from limnet.errors import ConfigError, WeightsError
 from limnet.networks.backbone import FEATURE_CHANNELS, Backbone, imagenet_tensors
-from limnet.networks.fusion import FusionNetwork
+from limnet.networks.fusion import COMPARED, FusionNetwork, compare
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import (
+    MAX_SHRINKAGE,
     CarryNetwork,
     Memory,
     MemoryNetwork,
@@ -87,7 +88,7 @@ def test_a_read_is_the_values_by_affinity_and_shares_out_one_per_position() -> N
 
 def test_a_position_finds_its_own_element() -> None:
     network = MemoryNetwork(SMALL).eval()
-    memory = random_memory(6)._replace(shrinkage=torch.full((2, 1, 6), 50.0))
+    memory = random_memory(6)._replace(shrinkage=torch.full((2, 1, 6), MAX_SHRINKAGE))
     query = Query(memory.key.reshape(2, 8, 2, 3), memory.key, torch.ones(2, 8, 2, 3), memory.key)
     readout, _ = network.read(memory, query)
     torch.testing.assert_close(readout.flatten(2), memory.value, atol=1e-3, rtol=1e-3)
@@ -169,14 +170,65 @@ def test_networks_take_any_multiple_of_thirty_two(size: tuple[int, int]) -> None
         image, one, image, image, torch.rand(2, 6, *small), torch.zeros(2, 5, *small)
     )
     assert (logits.shape, sensory.shape) == ((2, 1, *size), (2, 5, *small))
-    judgement = FusionNetwork().eval()(image, one, one, torch.rand(2, 2))
+    judgement = FusionNetwork().eval()(image, one, one, torch.rand(2, 2), image, one)
     assert (judgement.preference.shape, judgement.quality.shape) == ((2,), (2, 2))
 
 
-def test_shrinkage_is_at_least_one_and_selection_a_share() -> None:
+def test_selection_is_a_share() -> None:
     query = MemoryNetwork(SMALL).query.eval()(torch.rand(2, 3, 64, 64))
-    assert query.shrinkage.min() >= 1
     assert 0 < query.selection.min() <= query.selection.max() < 1
+
+
+@pytest.mark.parametrize(
+    ("bias", "expected"), [(-1e4, 1.0), (0.0, (1 + MAX_SHRINKAGE) / 2), (1e4, MAX_SHRINKAGE)]
+)
+def test_shrinkage_runs_from_one_to_its_bound(bias: float, expected: float) -> None:
+    encoder = MemoryNetwork(SMALL).query.eval()
+    assert encoder.shrinkage.bias is not None
+    torch.nn.init.zeros_(encoder.shrinkage.weight)
+    torch.nn.init.constant_(encoder.shrinkage.bias, bias)
+    shrinkage = encoder(torch.rand(1, 3, 64, 64)).shrinkage
+    torch.testing.assert_close(shrinkage, torch.full((1, 1, 4, 4), expected))
+
+
+def test_shrinkage_starts_in_the_middle_of_its_range() -> None:
+    """There its gradient is largest: at either bound nothing would be learned."""
+    shrinkage = MemoryNetwork(SMALL).query.eval()(torch.rand(2, 3, 64, 64)).shrinkage
+    torch.testing.assert_close(
+        shrinkage, torch.full_like(shrinkage, (1 + MAX_SHRINKAGE) / 2), rtol=0.1, atol=0
+    )
+
+
+def test_a_glimpse_is_one_logit_per_position_of_what_was_read() -> None:
+    network, readout = MemoryNetwork(SMALL), torch.randn(2, 6, 4, 3)
+    weight, bias = network.glimpse.weight.flatten(), network.glimpse.bias
+    assert bias is not None
+    expected = torch.einsum("c,bchw->bhw", weight, readout)[:, None] + bias
+    torch.testing.assert_close(network.glimpse(readout), expected)
+
+
+def test_masks_are_compared_by_size_grey_spread_and_overlap() -> None:
+    """A grey of 0.5 here and 0.25 there; the masks are a quarter, a half and the same half of the view."""
+    here, there = torch.full((1, 1, 8, 8), 0.5), torch.full((1, 1, 8, 8), 0.25)
+    previous, current = torch.zeros(2, 1, 1, 8, 8)
+    previous[..., :4, :4] = current[..., :4] = 1
+    numbers = compare(here, previous, current, there, current)[0]
+    quarter, half, even = math.log(0.25) / 4, math.log(0.5) / 4, 1e-3
+    expected = [quarter, 0.5, even, half, 0.5, even, half, 0.25, even, 0.5, 0.5, 1.0]
+    assert len(expected) == COMPARED
+    torch.testing.assert_close(numbers, torch.tensor(expected), atol=1e-3, rtol=0)
+
+
+def test_empty_masks_are_compared_without_a_number_that_is_not_finite() -> None:
+    nothing = torch.zeros(1, 1, 8, 8)
+    assert torch.isfinite(compare(nothing, nothing, nothing, nothing, nothing)).all()
+
+
+def test_the_fusion_network_looks_at_its_reference() -> None:
+    network, image, one = FusionNetwork().eval(), torch.rand(1, 3, 128, 128), torch.rand(1, 1, 128, 128)
+    near, references = torch.rand(1, 2), torch.rand(2, 1, 3, 128, 128)
+    first, second = (network(image, one, one, near, there, there[:, :1].round()) for there in references)
+    assert not torch.allclose(first.preference, second.preference)
 
 
 def test_sensory_memory_stays_bounded_for_ever() -> None:

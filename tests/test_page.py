@@ -89,6 +89,15 @@ def test_plots_and_pictures_are_told_in_words(page: str) -> None:
     assert [attrs["alt"] for attrs in tags.of("img")] == [PICTURE.alt]
 
 
+def test_curves_of_one_set_are_drawn_once_and_no_wider_than_other_plots() -> None:
+    pytest.importorskip("matplotlib")
+    one = Report(row for item in OBJECTS for row in item.rows).html()
+    more = [*OBJECTS, done(0.5, 0.5, 0.4, set_name="t"), done(0.5, 0.5, 0.4, set_name="t", fusion=False)]
+    two = Report(row for item in more for row in item.rows).html()
+    assert [text.count(">mean over sets</text>") for text in (one, two)] == [0, 1]
+    assert [text.count("<figure class=full>") for text in (one, two)] == [1, 2]  # box plots are always wide
+
+
 def test_plots_take_their_colours_from_the_page(page: str) -> None:
     plots = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
     assert "var(--s0)" in plots

@@ -142,6 +142,17 @@ def test_failures_are_named_and_make_the_run_fail() -> None:
     assert "## Left out: 1\n\n- s / c: object 9 (empty in truth)" in text
 
 
+def test_what_failed_or_is_left_out_is_called_by_its_name_where_the_set_knows_it() -> None:
+    events = [
+        CaseFailure("s", "e", "no mask", 2),
+        Skipped("s", "c", 2, "too small"),
+        Skipped("s", "c", 3, "empty"),
+    ]
+    text = Report(events, names={"s": {2: "tumour"}}).markdown()
+    assert "- s / e: object 2 tumour: no mask" in text
+    assert "- s / c: object 2 tumour (too small), object 3 (empty)" in text
+
+
 def test_nothing_evaluated_is_no_success() -> None:
     assert Report().exit_code == 1
     assert Report().tables() == []

@@ -393,7 +393,7 @@ def test_what_nobody_carried_is_minus_one_and_a_kept_mask_keeps_its_distance() -
 
 def test_fusion_is_told_how_far_both_masks_were_carried() -> None:
     class Recorder(ForgetfulLimNet):
-        def judge(self, image, previous, current, nearness):  # type: ignore[no-untyped-def]
+        def judge(self, image, previous, current, nearness, reference):  # type: ignore[no-untyped-def]
             told.append([round(float(10 / n - 10)) for n in nearness])
             return self.judgement
 
@@ -468,7 +468,7 @@ def test_fusion_never_overrules_a_click() -> None:
 
 def test_suggest_slice_is_the_worst_nobody_clicked() -> None:
     class Judge(FakeLimNet):
-        def judge(self, image, previous, current, nearness):  # type: ignore[no-untyped-def]
+        def judge(self, image, previous, current, nearness, reference):  # type: ignore[no-untyped-def]
             return self.judgement._replace(quality=next(qualities))
 
     qualities = iter([0.1, 0.9, 0.3, 0.8, 0.7, 0.2, *[0.95] * 50])
@@ -727,3 +727,35 @@ def test_boxes_cut_along_any_axis_are_found_alike() -> None:
         masks.append(np.moveaxis(session.mask, axis, 2))
     for first, second in product(masks, masks):
         np.testing.assert_array_equal(first, second)
+
+
+def test_fusion_finds_where_an_object_has_ended_in_the_first_round() -> None:
+    class EndJudge(CopyLimNet):
+        """Prefers the empty mask from slice 11 on; knows slices by their reference-free distance alone."""
+
+        def judge(self, image, previous, current, nearness, reference):  # type: ignore[no-untyped-def]
+            assert not previous.any() or np.array_equal(previous, current)
+            carried = round(float(10 / nearness[1] - 10))
+            return self.judgement._replace(preference=1.0 if carried > 2 else 0.0)
+
+    session = session_of(EndJudge())
+    session.click(at(8))
+    session.propagate()
+    assert filled(session) == [6, 7, 8, 9, 10]
+    assert np.flatnonzero(session.rounds[0].swept).tolist() == [3, 4, 5, *range(6, 11), 11, 12, 13]
+
+
+def test_the_reference_is_the_nearest_prompted_slice_with_the_object() -> None:
+    class Recorder(ForgetfulLimNet):
+        def judge(self, image, previous, current, nearness, reference):  # type: ignore[no-untyped-def]
+            shown.append(bool(reference.mask.any()))
+            return self.judgement
+
+    session = session_of()
+    session.click(at(8))
+    session.propagate()
+    shown: list[bool] = []
+    session.model = Recorder()
+    session.click((12, 12, 12), positive=False)
+    session.propagate()
+    assert shown and all(shown)

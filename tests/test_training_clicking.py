@@ -8,9 +8,11 @@ import pytest
 
 pytest.importorskip("torch")
 
-from limnet.training.clicking import SliceClick, error_click, perturb
+from limnet.training.clicking import SliceClick, error_click, leak, perturb
 
 DISK = np.hypot(*(np.indices((64, 64)) - 32)) < 14
+LEFT = np.zeros((64, 64), bool)
+LEFT[24:40, 8:24] = True  # a square of 16 x 16 pixels
 
 
 def test_a_central_click_lies_in_the_middle_of_the_largest_error() -> None:
@@ -58,3 +60,54 @@ def test_the_truth_is_left_alone() -> None:
     for _ in range(20):
         perturb(DISK, rng)
     np.testing.assert_array_equal(DISK, before)
+
+
+def grey(*bright: np.ndarray) -> np.ndarray:
+    """An image (3, 64, 64): 0.8 in some regions, 0.2 elsewhere."""
+    plane = np.where(np.any(bright, axis=0), 0.8, 0.2).astype(np.float32)
+    return np.repeat(plane[None], 3, axis=0)
+
+
+def leaks(image: np.ndarray, mask: np.ndarray, count: int = 30) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [leak(image, mask, rng) for _ in range(count)]
+
+
+def test_a_leak_runs_over_into_a_neighbour_of_the_same_grey() -> None:
+    right = np.roll(LEFT, 16, axis=1)  # shares an edge
+    masks = leaks(grey(LEFT, right), LEFT)
+    assert np.mean([(mask & right).any() for mask in masks]) > 0.8
+    assert not any((mask & ~(LEFT | right)).any() for mask in masks)
+
+
+def test_a_leak_loses_nothing_of_the_mask() -> None:
+    noise = np.random.default_rng(0).random((3, 64, 64), np.float32)
+    assert all(mask[LEFT].all() for mask in leaks(noise, LEFT))
+
+
+def test_nothing_leaks_where_everything_around_looks_different() -> None:
+    for mask in leaks(grey(LEFT), LEFT):
+        np.testing.assert_array_equal(mask, LEFT)
+
+
+def test_a_mask_does_not_leak_into_its_like_across_a_gap() -> None:
+    for mask in leaks(grey(LEFT, np.roll(LEFT, 20, axis=1)), LEFT):
+        np.testing.assert_array_equal(mask, LEFT)
+
+
+def test_a_leak_reaches_twice_the_masks_side_at_most() -> None:
+    beyond = np.arange(64) >= 23 + 2 * 16  # from the square's last column
+    masks = leaks(np.full((3, 64, 64), 0.5, np.float32), LEFT)
+    assert not any(mask[:, beyond].any() for mask in masks)
+    sizes = {int(mask.sum()) for mask in masks}
+    assert len(sizes) > 20  # reaches differ
+
+
+def test_an_empty_mask_cannot_leak() -> None:
+    assert not any(mask.any() for mask in leaks(grey(LEFT), np.zeros_like(LEFT)))
+
+
+def test_a_leak_leaves_the_mask_it_was_given_alone() -> None:
+    before = LEFT.copy()
+    leaks(np.full((3, 64, 64), 0.5, np.float32), LEFT)
+    np.testing.assert_array_equal(LEFT, before)

@@ -14,7 +14,7 @@ from doubles import volume_of
 torch = pytest.importorskip("torch")
 
 from limnet.training.cases import TrainingCase, case_of, read_cases
-from limnet.training.clips import Clip, ClipConfig, sample_clip
+from limnet.training.clips import Clip, ClipConfig, _slices, sample_clip
 
 torch.set_num_threads(1)
 PLAIN = {"synthetic": 0.0, "union": 0.0, "colour": 0.0, "overflow": 0.0}
@@ -105,6 +105,48 @@ def test_thick_slices_are_mostly_swept_along_their_thickness() -> None:
     """Across them the ball would be a stretched, few-pixel blob: neighbours differ much more."""
     clips = clips_of(ball_case((40, 40, 12), (1, 1, 6)), count=60, slices=2, **PLAIN)
     assert len(clips) > 40
+
+
+def test_an_ended_clip_begins_on_the_object_and_leaves_it_for_good() -> None:
+    """The ball has room for 8 slices on every side: two steps of 4 at most."""
+    for clip in clips_of(ball_case((48, 48, 48)), **PLAIN, slices=3, ended=1.0):
+        seen = clip.truth.any((1, 2)).tolist()
+        assert seen in ([True, True, False], [True, False, False])
+
+
+def test_an_ended_clip_starts_anywhere_from_which_its_last_slice_is_beyond() -> None:
+    """Four slices in single steps: on one of the object's last three, seen either way."""
+    case, rng = ball_case((48, 48, 48)), np.random.default_rng(0)
+    config = ClipConfig(slices=4, max_gap=1, ended=1.0)
+    (target,) = case.objects
+    low, high = target.box[0].start, target.box[0].stop - 1
+    clips = {tuple(_slices(case, target, 0, config, rng).tolist()) for _ in range(100)}
+    upwards = {tuple(range(start, start + 4)) for start in (high - 2, high - 1, high)}
+    downwards = {tuple(range(start, start - 4, -1)) for start in (low, low + 1, low + 2)}
+    assert clips == upwards | downwards
+
+
+def test_a_clip_of_thick_slices_ends_too() -> None:
+    case = ball_case((40, 40, 24), (1, 1, 6))
+    for clip in clips_of(case, **PLAIN, slices=3, ended=1.0):
+        assert not clip.truth[-1].any()
+
+
+def test_clips_are_ended_as_often_as_is_asked() -> None:
+    clips = clips_of(ball_case((48, 48, 48)), count=60, **PLAIN, slices=2, ended=0.5, max_gap=1)
+    assert 0.3 < np.mean([not clip.truth[-1].any() for clip in clips]) < 0.75
+
+
+def test_without_ended_clips_the_object_is_hardly_ever_left_in_one_step() -> None:
+    clips = clips_of(ball_case((48, 48, 48)), **PLAIN, slices=2, max_gap=1)
+    assert np.mean([not clip.truth[-1].any() for clip in clips]) < 0.1
+
+
+def test_an_object_at_the_volumes_end_turns_back_instead_of_ending() -> None:
+    labels = np.ones((40, 40, 40), np.uint8)  # reaches every face
+    image = np.random.default_rng(0).normal(100, 3, labels.shape)
+    case = case_of("full", "full", volume_of(image), labels, (1, 1, 1))
+    assert all(clip.truth[-1].any() for clip in clips_of(case, count=6, **PLAIN, slices=2, ended=1.0))
 
 
 def test_real_cases_give_clips() -> None:

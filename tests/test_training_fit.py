@@ -36,7 +36,7 @@ def recipe_of(network: str) -> Recipe:
         batch=2,
         warmup_steps=2,
         validation_clips=2,
-        clip=ClipConfig(size=64, slices=1 if network == "interaction" else 3),
+        clip=ClipConfig(size=64, slices=2 if network == "interaction" else 3),
         shapes=ShapeConfig(size=32, depth=16),
         data=DataConfig(bank=2),
         memory=SMALL,
@@ -49,7 +49,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("network", "figure"), [("interaction", "dice_3"), ("memory", "copy"), ("fusion", "kept")]
+    ("network", "figure"), [("interaction", "carried_3"), ("memory", "ended"), ("fusion", "kept")]
 )
 def test_fit_trains_validates_keeps_figures_and_resumes(tmp_path: Path, network: str, figure: str) -> None:
     recipe, folder = recipe_of(network), tmp_path / "run"

@@ -3,19 +3,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from doubles import WilfulLimNet, volume_of
+from doubles import FakeLimNet, WilfulLimNet, volume_of
+from limnet.model import Judgement, LimNet, Reference
 
 torch = pytest.importorskip("torch")
 
 from limnet.training.cases import TrainingCase, case_of
 from limnet.training.clips import ClipConfig
-from limnet.training.pairs import PAIRS, Pair, batch_stream, read_pairs, session_pairs, write_pairs
+from limnet.training.pairs import (
+    PAIRS,
+    NearestJudge,
+    Pair,
+    batch_stream,
+    read_pairs,
+    session_pairs,
+    write_pairs,
+)
 from limnet.training.recipe import DataConfig, PairsConfig, Recipe
 from limnet.training.shapes import ShapeConfig
 from limnet.training.stream import ClipStream
@@ -43,8 +54,8 @@ def random_pairs(count: int) -> list[Pair]:
     rng = np.random.default_rng(0)
     return [
         Pair(
-            rng.integers(0, 255, (3, 128, 128), np.uint8),
-            rng.random((3, 128, 128)) < 0.3,
+            rng.integers(0, 255, (2, 3, 128, 128), np.uint8),
+            rng.random((4, 128, 128)) < 0.3,
             rng.random(2).astype(np.float32),
         )
         for _ in range(count)
@@ -55,32 +66,123 @@ def test_pairs_come_back_from_their_file_bit_for_bit(tmp_path: Path) -> None:
     pairs = random_pairs(3)
     write_pairs(tmp_path / PAIRS, pairs)
     for one, other in zip(read_pairs(tmp_path / PAIRS), pairs, strict=True):
-        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.images, other.images)
         np.testing.assert_array_equal(one.masks, other.masks)
         np.testing.assert_array_equal(one.nearness, other.nearness)
         assert one.masks.dtype == bool
 
 
-def test_a_session_leaves_pairs_of_slices_that_changed() -> None:
+PLANE = np.zeros((128, 128), np.float32)
+SLICE = np.zeros((3, 128, 128), np.float32)
+THERE = Reference(SLICE, PLANE)
+
+
+def judged(before: float, now: float, contrary: float = 0.0) -> float:
+    """The nearest judge's preference for the previous of two masks, by their nearness."""
+    judge = NearestJudge(np.random.default_rng(0), contrary)
+    return judge.judge(SLICE, PLANE, PLANE, np.array([before, now], np.float32), THERE).preference
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "preference"),
+    [(1.0, 0.5, 1.0), (0.5, 1.0, 0.0), (0.5, 0.5, 0.0), (0.0, 0.3, 0.0)],
+)
+def test_the_mask_from_the_nearer_prompt_is_kept_and_the_newer_of_equals(
+    before: float, now: float, preference: float
+) -> None:
+    assert judged(before, now) == preference
+    assert judged(before, now, contrary=1.0) == 1 - preference
+
+
+def test_the_farther_mask_is_kept_as_often_as_is_asked() -> None:
+    judge, near = NearestJudge(np.random.default_rng(0), 0.25), np.array([1.0, 0.5], np.float32)
+    kept = [judge.judge(SLICE, PLANE, PLANE, near, THERE).preference for _ in range(400)]
+    assert 0.68 < np.mean(kept) < 0.82
+
+
+def test_the_judge_remembers_what_it_was_shown_last() -> None:
+    judge, rng = NearestJudge(np.random.default_rng(0), 0.0), np.random.default_rng(0)
+    for _ in range(2):
+        image, previous, current = rng.random((3, 3, 128, 128), np.float32)
+        near = rng.random(2, np.float32)
+        judge.judge(image, previous[0], current[0], near, THERE)
+    *arrays, reference = judge.judged
+    for kept, shown in zip(arrays, (image, previous[0], current[0], near), strict=True):
+        np.testing.assert_array_equal(kept, shown)
+    assert reference is THERE
+
+
+def recorded(model: LimNet, seed: int = 0, **settings: float) -> list[Pair]:
+    """The pairs of one session on the ball."""
+    recipe = replace(RECIPE, pairs=replace(RECIPE.pairs, **settings))  # type: ignore[arg-type]
+    return session_pairs(model, ball_case(), recipe, np.random.default_rng(seed))
+
+
+def test_the_first_round_is_compared_with_nothing_and_its_prompted_slice_with_itself() -> None:
+    pairs = recorded(WilfulLimNet(), rounds=1, slices=99, contrary=0)
+    prompted = [pair for pair in pairs if pair.nearness[0] == 1]
+    assert len(prompted) == 1
+    np.testing.assert_array_equal(prompted[0].masks[1], prompted[0].masks[2])
+    assert not any(pair.masks[1].any() for pair in pairs if pair.nearness[0] == 0)
+
+
+def test_every_slice_of_a_round_is_shown_the_prompted_one() -> None:
+    first, *others = recorded(WilfulLimNet(), rounds=1, slices=99)
+    assert first.masks[3].any()
+    for pair in others:
+        np.testing.assert_array_equal(pair.images[1], first.images[1])
+        np.testing.assert_array_equal(pair.masks[3], first.masks[3])
+
+
+def test_slices_on_which_the_two_masks_differ_are_recorded_first() -> None:
+    for few in (1, 3):
+        pairs = recorded(WilfulLimNet(), rounds=1, slices=few)
+        assert [(pair.masks[1] != pair.masks[2]).any() for pair in pairs] == [True] * few
+
+
+def test_recording_asks_no_network_which_mask_to_keep() -> None:
+    class Untrained(WilfulLimNet):
+        def judge(
+            self,
+            image: NDArray[np.float32],
+            previous: NDArray[np.float32],
+            current: NDArray[np.float32],
+            nearness: NDArray[np.float32],
+            reference: Reference,
+        ) -> Judgement:
+            raise AssertionError("asked")
+
+    assert recorded(Untrained(), rounds=2)
+
+
+def test_masks_and_truth_of_a_pair_lie_in_one_place() -> None:
+    """The fake finds nearly all of a bright ball at the first click."""
+    pairs = recorded(FakeLimNet(size=128), rounds=1, slices=30)
+    truth, found = np.stack([pair.masks[[0, 2]] for pair in pairs], axis=1)
+    assert truth.any()
+    assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.9
+
+
+def test_a_session_leaves_pairs_of_all_its_rounds() -> None:
     pairs = session_pairs(WilfulLimNet(), ball_case(), RECIPE, np.random.default_rng(0))
-    assert 1 <= len(pairs) <= 3 * 5
+    assert 5 < len(pairs) <= 4 * 5
     for pair in pairs:
-        assert (pair.image.shape, pair.image.dtype) == ((3, 128, 128), np.uint8)
-        assert (pair.masks.shape, pair.masks.dtype) == ((3, 128, 128), bool)
+        assert (pair.images.shape, pair.images.dtype) == ((2, 3, 128, 128), np.uint8)
+        assert (pair.masks.shape, pair.masks.dtype) == ((4, 128, 128), bool)
         assert pair.nearness.shape == (2,) and 0 <= pair.nearness.min() <= pair.nearness.max() <= 1
     assert np.mean([(pair.masks[1] != pair.masks[2]).any() for pair in pairs]) > 0.5
     assert any(pair.masks[0].any() for pair in pairs)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-def test_batches_are_images_three_masks_and_two_nearnesses(tmp_path: Path, recorded: bool) -> None:
+def test_batches_are_two_images_four_masks_and_two_nearnesses(tmp_path: Path, recorded: bool) -> None:
     if recorded:
         write_pairs(tmp_path / PAIRS, random_pairs(2))
     image, masks = next(iter(batch_stream(RECIPE, [], tmp_path, seed=0)))
-    assert (image.shape, masks.shape) == ((4, 1, 3, 128, 128), (4, 5, 128, 128))
+    assert (image.shape, masks.shape) == ((4, 2, 3, 128, 128), (4, 6, 128, 128))
     assert 0 <= image.min() <= image.max() <= 1
-    assert set(masks[:, :3].unique().tolist()) <= {0, 1}
-    assert torch.equal(masks[:, 3:].amin((2, 3)), masks[:, 3:].amax((2, 3)))  # the same in every pixel
+    assert set(masks[:, :4].unique().tolist()) <= {0, 1}
+    assert torch.equal(masks[:, 4:].amin((2, 3)), masks[:, 4:].amax((2, 3)))  # the same in every pixel
 
 
 def test_recorded_pairs_are_drawn_turned_and_swapped(tmp_path: Path) -> None:
@@ -88,10 +190,10 @@ def test_recorded_pairs_are_drawn_turned_and_swapped(tmp_path: Path) -> None:
     write_pairs(tmp_path / PAIRS, [pair])
     counts = []
     for _, masks in islice(batch_stream(RECIPE, [], tmp_path, seed=0), 5):
-        counts += [[*m[:3].sum((1, 2)).tolist(), *m[3:, 0, 0].tolist()] for m in masks]
-    truth, previous, current = pair.masks.sum((1, 2)).tolist()
+        counts += [[*m[:4].sum((1, 2)).tolist(), *m[4:, 0, 0].tolist()] for m in masks]
+    truth, previous, current, there = pair.masks.sum((1, 2)).tolist()
     before, now = pair.nearness.tolist()
-    recorded = [truth, previous, current, before, now], [truth, current, previous, now, before]
+    recorded = [truth, previous, current, there, before, now], [truth, current, previous, there, now, before]
     assert all(drawn in counts for drawn in recorded)  # as it was and with the two masks swapped ...
     assert any(drawn not in recorded for drawn in counts)  # ... among made-up ones
 

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from limnet.errors import ConfigError
 from limnet.training.clips import ClipConfig
-from limnet.training.recipe import NETWORKS, read_recipe
+from limnet.training.recipe import NETWORKS, Recipe, read_recipe
 from limnet.training.shapes import ShapeConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -38,6 +38,12 @@ def test_every_network_has_a_recipe_that_can_be_read(network: str) -> None:
         ('network = "memory"\nbatch = 1', "batch must be at least 2"),
         ('network = "memory"\nbatch = "4"', "batch: expected int, got '4'"),
         ('network = "memory"\n[clip]\nsize = 100', "size must be a multiple of 32"),
+        (
+            'network = "memory"\n[clip]\nslices = 1',
+            "the memory network takes clips of 2 slices or more, got 1",
+        ),
+        ('network = "interaction"\n[clicks]\nleaks = 1.0', "'leaks' is not a setting; did you mean 'leak'"),
+        ('network = "fusion"\n[pairs]\ncontrary = "0.1"', "contrary: expected float, got '0.1'"),
         ('network = "memory"\nstart = "imagenet"', "start: expected a list, got 'imagenet'"),
     ],
 )
@@ -56,6 +62,23 @@ def test_a_value_out_of_range_names_the_file(tmp_path: Path) -> None:
     path.write_text('network = "memory"\n[clip]\nsize = 100')
     with pytest.raises(ConfigError, match=str(path)):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("slices", [1, 2, 5])
+def test_the_interaction_network_takes_clips_of_any_length(slices: int) -> None:
+    assert Recipe(network="interaction", clip=ClipConfig(slices=slices)).clip.slices == slices
+
+
+def test_the_shipped_interaction_recipe_carries_masks_on_and_past_the_objects_end() -> None:
+    recipe = read_recipe(RECIPES / "interaction.toml")
+    assert recipe.clip.slices > 1
+    assert 0 < recipe.clip.ended < 1 and 0 < recipe.clicks.refine < 1
+
+
+def test_the_shipped_memory_recipe_leads_somewhere_before_it_learns() -> None:
+    recipe = read_recipe(RECIPES / "memory.toml")
+    assert recipe.clip.slices > 1 + recipe.rollout.learned
+    assert 0 < recipe.clip.ended < 1
 
 
 @pytest.mark.parametrize("settings", [{"size": 32}, {"size": 100}, {"min_zoom": 1.0}, {"min_zoom": 6.0}])

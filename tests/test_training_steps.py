@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,8 @@ from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, MemoryNetworkConfig, Query
 from limnet.training.fusion import FusionStep
 from limnet.training.interaction import ClickedSlices, InteractionStep
-from limnet.training.memory import MemoryStep, Written
+from limnet.training.losses import batch_dice
+from limnet.training.memory import MemoryStep, Policy, Written
 from limnet.training.recipe import ClicksConfig, RolloutConfig
 
 torch.set_num_threads(1)
@@ -61,13 +65,67 @@ def test_the_first_click_finds_the_object_and_later_ones_its_errors() -> None:
     assert not slices.clicks[0][1].positive
 
 
-def test_refined_samples_start_from_a_mask() -> None:
-    image, truth = squares(1, batch=8)
-    for refine in (0.0, 1.0):
-        slices = ClickedSlices(
-            image[:, 0], truth[:, 0], ClicksConfig(refine=refine), np.random.default_rng(0)
-        )
-        assert [bool(mask.any()) for mask in slices.previous] == [refine == 1] * 8
+def clicked(clips: tuple[Tensor, Tensor], seed: int = 0, **settings: float) -> ClickedSlices:
+    """One slice of each clip, as training picks it."""
+    return ClickedSlices.of_clips(*clips, ClicksConfig(**settings), np.random.default_rng(seed))  # type: ignore[arg-type]
+
+
+def test_what_is_not_refined_starts_from_nothing_on_the_prompt_slice() -> None:
+    image, truth = squares(3)
+    slices = clicked((image, truth), refine=0)
+    assert torch.equal(slices.image, image[:, 0])
+    assert np.array_equal(slices.truth, truth[:, 0].numpy() > 0.5)
+    assert not slices.previous.any()
+
+
+@pytest.mark.parametrize("refine", [0.0, 1.0])
+def test_refined_samples_start_from_a_mask(refine: float) -> None:
+    slices = clicked(squares(1, batch=8), refine=refine)
+    assert [bool(mask.any()) for mask in slices.previous] == [refine == 1] * 8
+
+
+def test_a_carried_mask_is_refined_on_the_last_slice_of_the_clip() -> None:
+    image, truth = squares(3)
+    slices = clicked((image, truth), refine=1, carried=1)
+    assert torch.equal(slices.image, image[:, 2])
+    assert np.array_equal(slices.truth, truth[:, 2].numpy() > 0.5)
+
+
+def test_half_of_the_carried_masks_are_the_first_slices_truth_and_half_of_it_perturbed() -> None:
+    image, truth = squares(3, batch=40)
+    slices = clicked((image, truth), refine=1, carried=1, leak=0)
+    same = (slices.previous[:, 0] == truth[:, 0]).all(-1).all(-1)
+    assert 0.3 < same.float().mean() < 0.8  # perturbed masks now and then come out unchanged
+
+
+def test_a_mask_that_is_not_carried_is_the_slices_own_truth_perturbed() -> None:
+    image, truth = squares(3, batch=20)
+    slices = clicked((image, truth), refine=1, carried=0, leak=0)
+    assert torch.equal(slices.image, image[:, 0])
+    dice = batch_dice(slices.previous[:, 0] > 0.5, truth[:, 0] > 0.5)
+    assert 0.75 < dice.median() < 1
+
+
+def test_a_leaking_mask_runs_over_on_the_slice_it_was_carried_to() -> None:
+    image, truth = squares(2, batch=1)
+    image[:, 1] = 0.5  # there everything looks like the object
+    dry, leaking = (clicked((image, truth), refine=1, carried=1, leak=leak).previous for leak in (0, 1))
+    assert (leaking >= dry).all()
+    assert leaking.sum() > dry.sum() + 20
+
+
+def test_a_mask_carried_past_the_objects_end_is_clicked_away() -> None:
+    image, truth = squares(2)
+    truth[:, 1] = 0
+    slices = clicked((image, truth), refine=1, carried=1)
+    slices.click()
+    assert [click.positive for (click,) in slices.clicks] == [False, False]
+
+
+def test_a_seed_picks_the_same_slices_and_masks() -> None:
+    clips = squares(3, batch=8)
+    one, same, other = (clicked(clips, seed).previous for seed in (3, 3, 4))
+    assert torch.equal(one, same) and not torch.equal(one, other)
 
 
 def test_the_network_gets_clicks_hints_and_previous_mask_of_its_size() -> None:
@@ -109,13 +167,53 @@ def test_the_interaction_step_reaches_every_parameter() -> None:
     assert learned(network) > 0.95
 
 
-def test_interaction_validation_reports_dice_by_click_and_is_repeatable() -> None:
-    step = InteractionStep(Echo(), ClicksConfig(), seed=0)  # type: ignore[arg-type]
-    assert (
-        step.validate(*squares(1))
-        == step.validate(*squares(1))
-        == {"dice_1": 1.0, "dice_2": 1.0, "dice_3": 1.0}
-    )
+def test_the_interaction_step_learns_the_slice_that_was_picked() -> None:
+    """Echo keeps the carried mask, which is two columns of twenty off where nothing spoils it."""
+    config = ClicksConfig(refine=1, carried=1, leak=0, max_rounds=0)
+    image, truth = squares(2, batch=40)
+    _, figures = InteractionStep(Echo(), config, seed=0).loss(image, truth, 0.0)  # type: ignore[arg-type]
+    truth[:, 1] = 0
+    _, ended = InteractionStep(Echo(), config, seed=0).loss(image, truth, 0.0)  # type: ignore[arg-type]
+    assert figures["dice"] > 0.8
+    assert ended["dice"] < 0.1
+
+
+def test_interaction_validation_scores_every_click_and_the_carried_mask_before_any() -> None:
+    figures = InteractionStep(Echo(), ClicksConfig(), seed=0).validate(*squares(2))  # type: ignore[arg-type]
+    assert list(figures) == [
+        *("dice_1", "dice_2", "dice_3"),
+        *("carried_0", "carried_1", "carried_2", "carried_3"),
+    ]
+    assert figures["dice_1"] == figures["dice_2"] == figures["dice_3"] == 1.0
+
+
+def test_interaction_validation_is_repeatable_after_training() -> None:
+    step, clips = InteractionStep(Echo(), ClicksConfig(), seed=0), squares(2)  # type: ignore[arg-type]
+    before = step.validate(*clips)
+    step.loss(*clips, 0.0)
+    assert step.validate(*clips) == before
+
+
+def test_the_carried_mask_scores_its_overlap_with_the_slice_it_came_to() -> None:
+    image, truth = squares(2, batch=20)
+    truth[:10, 1] = 0  # half of the objects have ended: their carried masks score nothing
+    carried = InteractionStep(Echo(), ClicksConfig(), seed=0).validate(image, truth)["carried_0"]  # type: ignore[arg-type]
+    assert 0.3 < carried <= 0.5  # the others' 1 - 2/20 at best, some perturbed
+
+
+class Eraser(nn.Module):
+    """An interaction network that keeps what it had until a negative click takes all of it away."""
+
+    def forward(self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor) -> Tensor:
+        refused = clicks[:, 1:].amax((2, 3), keepdim=True) > 0
+        return 20 * ((previous > 0.5) & ~refused).float() - 10
+
+
+def test_a_mask_carried_past_the_end_scores_nothing_until_it_is_clicked_away() -> None:
+    image, truth = squares(2)
+    truth[:, 1] = 0
+    figures = InteractionStep(Eraser(), ClicksConfig(), seed=0).validate(image, truth)  # type: ignore[arg-type]
+    assert [figures[f"carried_{number}"] for number in range(4)] == [0, 1, 1, 1]
 
 
 class Copy(nn.Module):
@@ -123,16 +221,20 @@ class Copy(nn.Module):
 
     config = SMALL
 
-    def __init__(self) -> None:
+    def __init__(self, glimpse: Tensor | None = None) -> None:
         super().__init__()
+        self.glimpsed = torch.zeros(1, 1, 4, 4) if glimpse is None else glimpse
         self.read_lengths: list[int] = []
         self.masks: list[Tensor] = []
+        self.learning: list[bool] = []  # of every slice carried to, whether gradients are kept
+        self.written: list[Tensor] = []  # masks, the prompt's first
 
     def query(self, image: Tensor) -> Query:
         small = image[:, :1, ::16, ::16]
         return Query(small.expand(-1, 8, -1, -1), small + 1, small.expand(-1, 8, -1, -1), small)
 
     def value(self, image: Tensor, mask: Tensor, f16: Tensor) -> Tensor:
+        self.written.append(mask)
         return mask[:, :, ::16, ::16].expand(-1, 8, -1, -1)
 
     def read(self, memory: Memory, query: Query) -> tuple[Tensor, Tensor]:
@@ -143,7 +245,23 @@ class Copy(nn.Module):
         self, image: Tensor, mask: Tensor, neighbour: Tensor, hints: Tensor, readout: Tensor, sensory: Tensor
     ) -> tuple[Tensor, Tensor]:
         self.masks.append(mask)
+        self.learning.append(torch.is_grad_enabled())
         return 20 * mask - 10, sensory
+
+    def glimpse(self, readout: Tensor) -> Tensor:
+        return self.glimpsed.expand(len(readout), -1, -1, -1)
+
+
+PLAIN = RolloutConfig(
+    teacher_start=0, teacher_end=0, perturbed=0, predicted=0, far_anchor=0, spoiled=0, glimpse=0
+)
+
+
+def rolled_out(clips: tuple[Tensor, Tensor], config: RolloutConfig, seed: int = 0) -> tuple[Copy, float]:
+    """The copying model after one step of training, and the loss."""
+    network = Copy()
+    loss, _ = MemoryStep(network, config, seed, None).loss(*clips, 0.0)  # type: ignore[arg-type]
+    return network, float(loss)
 
 
 def test_copying_scores_what_the_copy_baseline_says() -> None:
@@ -161,6 +279,102 @@ def test_figures_stay_finite_where_every_object_has_ended() -> None:
     assert np.isfinite(list(figures.values())).all()
 
 
+def test_memory_validation_scores_present_last_and_ended_slices() -> None:
+    image, truth = squares(4)
+    truth[:, -1] = 0
+    figures = MemoryStep(Copy(), RolloutConfig(), 0, None).validate(image, truth)  # type: ignore[arg-type]
+    assert figures == {
+        "dice": pytest.approx((0.9 + 0.8) / 2, abs=1e-3),
+        "copy": pytest.approx((0.9 + 0.8) / 2),
+        "last": 1.0,  # there is no last slice with the object on it
+        "ended": 0.0,  # a copied mask never ends
+    }
+
+
+def test_validation_carries_over_the_whole_clip_and_spoils_nothing() -> None:
+    network, (image, truth) = Copy(), squares(7)
+    MemoryStep(network, RolloutConfig(learned=2, spoiled=1), 0, None).validate(image, truth)  # type: ignore[arg-type]
+    assert len(network.masks) == 6
+    assert all(torch.equal(mask > 0.5, truth[:, :1] > 0.5) for mask in network.masks)
+
+
+def test_the_last_slices_of_a_roll_out_are_learned_from_and_any_number_leads_there() -> None:
+    clips = squares(6)
+    leading = set()
+    for seed in range(20):
+        network, _ = rolled_out(clips, replace(PLAIN, learned=3), seed)
+        assert network.learning[-3:] == [True] * 3
+        assert not any(network.learning[:-3])
+        leading.add(len(network.learning) - 3)
+    assert leading == {0, 1, 2}
+
+
+def test_a_clip_shorter_than_what_is_learned_is_learned_whole() -> None:
+    network, _ = rolled_out(squares(3), replace(PLAIN, learned=4))
+    assert network.learning == [True, True]
+
+
+def test_leading_slices_cost_nothing() -> None:
+    """Slices 2 and 3 are learned from; the truth of slice 1 does not count."""
+    image, truth = squares(4)
+    other = truth.clone()
+    other[:, 1] = 1 - other[:, 1]
+    led = [
+        seed
+        for seed in range(10)
+        if len(rolled_out((image, truth), replace(PLAIN, learned=2), seed)[0].masks) == 3
+    ]
+    for seed in led:
+        losses = [rolled_out((image, t), replace(PLAIN, learned=2), seed)[1] for t in (truth, other)]
+        assert losses[0] == losses[1]
+    assert led
+
+
+def test_no_gradient_passes_through_leading_slices() -> None:
+    network = MemoryNetwork(SMALL)
+    step = MemoryStep(network, PLAIN, 0, None)
+    image, truth = squares(4)
+    rollout = step._roll_out(image, truth, truth[:, 0], Policy(leading=2))
+    assert [carried.logits.requires_grad for carried in rollout] == [False, False, True]
+
+
+def test_spoiled_masks_are_told_to_the_next_slice() -> None:
+    clips = squares(3, batch=8)
+    for spoiled in (0.0, 1.0):
+        network, _ = rolled_out(clips, replace(PLAIN, spoiled=spoiled))
+        told = network.masks[1] > 0.5
+        kept = [
+            bool(torch.equal(mask, truth))
+            for mask, truth in zip(told[:, 0], clips[1][:, 0] > 0.5, strict=True)
+        ]
+        assert all(kept) == (spoiled == 0)
+
+
+def test_spoiling_leaves_the_truth_alone() -> None:
+    image, truth = squares(4, batch=4)
+    before = truth.clone()
+    rolled_out((image, truth), replace(PLAIN, spoiled=1, teacher_start=1))
+    assert torch.equal(truth, before)
+
+
+def test_a_glimpse_that_tells_nothing_costs_its_weight_times_log_two() -> None:
+    clips = squares(4)
+    without, half = (rolled_out(clips, replace(PLAIN, glimpse=weight))[1] for weight in (0.0, 0.5))
+    assert half - without == pytest.approx(0.5 * math.log(2), abs=1e-5)
+
+
+def test_a_glimpse_of_the_share_of_the_object_in_each_cell_costs_nothing() -> None:
+    image, truth = torch.rand(2, 2, 3, 64, 64), torch.zeros(2, 2, 64, 64)
+    truth[:, :, 16:32, 32:64] = 1  # two whole cells of 16 x 16 pixels
+    sure = torch.full((1, 1, 4, 4), -30.0)
+    sure[..., 1, 2:] = 30
+    losses = [
+        float(MemoryStep(Copy(sure), replace(PLAIN, glimpse=weight), 0, None).loss(image, truth, 0.0)[0])  # type: ignore[arg-type]
+        for weight in (0.0, 1.0)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
 def test_validation_writes_every_second_slice() -> None:
     network = Copy()
     MemoryStep(network, RolloutConfig(), 0, None).validate(*squares(6))  # type: ignore[arg-type]
@@ -174,7 +388,7 @@ def test_true_masks_are_shown_at_first_and_own_ones_once_they_have_faded(
     image, truth = squares(4)
     network = Copy()
     config = RolloutConfig(
-        teacher_start=1, teacher_end=0, teacher_fade=0.5, perturbed=0, predicted=0, far_anchor=0
+        teacher_start=1, teacher_end=0, teacher_fade=0.5, perturbed=0, predicted=0, far_anchor=0, spoiled=0
     )
     MemoryStep(network, config, 0, None).loss(image, truth, progress)  # type: ignore[arg-type]
     shown = [bool(torch.equal(mask > 0.5, truth[:, t : t + 1] > 0.5)) for t, mask in enumerate(network.masks)]
@@ -183,12 +397,21 @@ def test_true_masks_are_shown_at_first_and_own_ones_once_they_have_faded(
 
 def test_a_far_anchor_is_read_from_the_start_and_not_learned_from() -> None:
     image, truth = squares(4)
-    network = Copy()
-    step = MemoryStep(network, RolloutConfig(far_anchor=1, perturbed=0, predicted=0), 0, None)  # type: ignore[arg-type]
     truth[:, -1] = 1 - truth[:, -1]  # its slice would cost a lot
-    loss, _ = step.loss(image, truth, 0.0)
+    network, loss = rolled_out((image, truth), replace(PLAIN, far_anchor=1))
     assert network.read_lengths[0] == 2
     assert loss < 3
+
+
+def test_the_far_anchor_is_where_the_roll_out_ends_not_the_clip() -> None:
+    clips = squares(7)
+    ends = set()
+    for seed in range(10):
+        network, _ = rolled_out(clips, replace(PLAIN, far_anchor=1, learned=2), seed)
+        end = len(network.masks)  # slices 1 .. end were carried to
+        assert torch.equal(network.written[1], clips[1][:, end : end + 1])
+        ends.add(end)
+    assert len(ends) > 2
 
 
 def test_the_memory_step_reaches_every_parameter_of_its_network() -> None:
@@ -226,11 +449,11 @@ def test_written_elements_are_flattened_over_slices_and_positions() -> None:
 
 def pairs() -> tuple[Tensor, Tensor]:
     """Two pairs: the previous mask is right and the current half of it, and the other way round."""
-    masks = torch.zeros(2, 3, 128, 128)
+    masks = torch.zeros(2, 4, 128, 128)  # truth, previous, current, the reference's
     masks[:, :, 32:96, 32:96] = 1
     masks[0, 2, 64:] = masks[1, 1, 64:] = 0
     near = torch.tensor([0.25, 1.0])[None, :, None, None].expand(2, 2, 128, 128)
-    return torch.rand(2, 1, 3, 128, 128), torch.cat([masks, near], 1)
+    return torch.rand(2, 2, 3, 128, 128), torch.cat([masks, near], 1)
 
 
 class Oracle(nn.Module):
@@ -240,8 +463,17 @@ class Oracle(nn.Module):
         super().__init__()
         self.preference = torch.tensor(preference)
 
-    def forward(self, image: Tensor, previous: Tensor, current: Tensor, nearness: Tensor) -> Judgement:
-        self.nearness = nearness
+    def forward(
+        self,
+        image: Tensor,
+        previous: Tensor,
+        current: Tensor,
+        nearness: Tensor,
+        reference: Tensor,
+        reference_mask: Tensor,
+    ) -> Judgement:
+        self.nearness, self.image, self.reference = nearness, image, reference
+        self.masks = torch.cat([previous, current, reference_mask], 1)
         return Judgement(self.preference, torch.stack([previous, current], 1).mean((2, 3, 4)))
 
 
@@ -260,6 +492,14 @@ def test_fusion_is_told_the_nearness_of_both_masks() -> None:
     oracle = Oracle([0.0, 0.0])
     FusionStep(oracle).validate(*pairs())  # type: ignore[arg-type]
     assert oracle.nearness.tolist() == [[0.25, 1.0], [0.25, 1.0]]
+
+
+def test_fusion_is_shown_the_slice_its_reference_and_their_masks_but_not_the_truth() -> None:
+    oracle, (image, maps) = Oracle([0.0, 0.0]), pairs()
+    maps[:, 3] = 0.5
+    FusionStep(oracle).validate(image, maps)  # type: ignore[arg-type]
+    assert torch.equal(oracle.image, image[:, 0]) and torch.equal(oracle.reference, image[:, 1])
+    assert torch.equal(oracle.masks, maps[:, 1:4])
 
 
 def test_a_right_preference_costs_less_than_a_wrong_one() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.lens import Lens
-from limnet.model import FUSION_SIZE, LimNet
+from limnet.model import FUSION_SIZE, LimNet, Reference
 from limnet.prompt import Click
 
 Array = NDArray[np.float32]
@@ -77,7 +77,9 @@ class Candidate(NamedTuple):
     carried: int  # slices between it and the prompt it was carried from; -1 nobody carried one here
 
 
-def fuse(model: LimNet, image: Array, previous: Candidate | None, current: Candidate) -> Verdict:
+def fuse(
+    model: LimNet, image: Array, previous: Candidate | None, current: Candidate, reference: Reference
+) -> Verdict:
     """Judge a slice (3, H, W) by its masks; without a previous one only the quality is found.
 
     The previous mask is kept when its preference exceeds the threshold stored with the weights.
@@ -85,7 +87,11 @@ def fuse(model: LimNet, image: Array, previous: Candidate | None, current: Candi
     before = current if previous is None else previous
     now = shrink(current.mask)
     judgement = model.judge(
-        shrink(image), shrink(before.mask), now, nearness(np.array([before.carried, current.carried]))
+        shrink(image),
+        shrink(before.mask),
+        now,
+        nearness(np.array([before.carried, current.carried])),
+        reference,
     )
     if previous is not None and judgement.preference > model.manifest.threshold:
         return Verdict(True, judgement.previous_quality)

@@ -66,6 +66,13 @@ class Carried(NamedTuple):
     usage: Array  # (N,), affinity received by each memory element
 
 
+class Reference(NamedTuple):
+    """A prompted slice: what the object looks like, to compare others with."""
+
+    image: Array  # (3, 128, 128), in [0, 1]
+    mask: Array  # (128, 128), in [0, 1]
+
+
 class Judgement(NamedTuple):
     """What the fusion network says of two masks of a slice."""
 
@@ -148,14 +155,18 @@ class LimNet:
         )
         return Elements(key, shrinkage, selection, value[0])
 
-    def judge(self, image: Array, previous: Array, current: Array, nearness: Array) -> Judgement:
-        """Compare two masks (128, 128) of a slice (3, 128, 128) by them and their prompts' nearness (2,)."""
+    def judge(
+        self, image: Array, previous: Array, current: Array, nearness: Array, reference: Reference
+    ) -> Judgement:
+        """Compare two masks (128, 128) of a slice (3, 128, 128); `nearness` (2,) is their prompts'."""
         preference, quality = self._run(
             "fusion",
             image=image[None],
             previous=previous[None, None],
             current=current[None, None],
             nearness=nearness[None],
+            reference=reference.image[None],
+            reference_mask=reference.mask[None, None],
         )
         before, now = _sigmoid(quality[0])
         return Judgement(float(_sigmoid(preference)[0]), float(before), float(now))

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.fusion import Candidate, Change, Round, fuse
+from limnet.fusion import Candidate, Change, Round, fuse, shrink
 from limnet.interaction import PlaneClick, obey
 from limnet.lens import SliceCache, slice_of
 from limnet.memory import BankConfig, SliceMask, sweep_one_way
 from limnet.memory.propagate import Anchor, anchor_elements
-from limnet.model import Elements, LimNet
+from limnet.model import Elements, LimNet, Reference
 from limnet.prompt import Click
 
 Array = NDArray[np.float32]
@@ -53,6 +53,8 @@ class Sweep:
         self.carried: dict[int, int] = {}  # slices from the prompt
         along = [done for done in task.rounds if done.axis == self.lens.axis]
         self.former = along[-1] if along else None  # the last round along this axis
+        self._shown = {start: bool(self._anchor(start).probability.any()) for start in task.anchors}
+        self._references: dict[int, Reference] = {}
 
     def run(self) -> Iterator[SliceMask]:
         """Prompted slices, then their sweeps; ends early when a mask has outgrown the view."""
@@ -106,7 +108,7 @@ class Sweep:
         return range(start + 1, above), range(start - 1, below, -1)
 
     def _carry(self, anchor: Anchor, elements: list[Elements], path: range) -> Iterator[tuple[int, Array]]:
-        """One sweep; stops once the object has ended, here and in the round before.
+        """One sweep; stops once the object has ended, here (after fusion) and in the round before.
 
         A correction inside the object does not carry it beyond where it ended before: who misses a
         piece there clicks there. Leaks past the object's end cost more Dice than anything else.
@@ -118,7 +120,7 @@ class Sweep:
         ):
             yield index, probability
             absent_before = not slice_of(self.task.mask, self.lens.axis, index).any()
-            empty = absent_before and (inside or not (probability > 0.5).any())
+            empty = absent_before and (inside or not self.masks[index].any())
             ended = ended + 1 if empty else 0
             if ended >= PATIENCE:
                 return
@@ -135,17 +137,30 @@ class Sweep:
             mask = slice_of(self.task.mask, self.lens.axis, index) > 0
         return Anchor(index, self.lens.view.look(mask)[0])
 
+    def _reference(self, index: int) -> Reference:
+        """The prompted slice nearest to `index` on which the object is, else the nearest."""
+        nearest = min(self._shown, key=lambda start: (not self._shown[start], abs(start - index), start))
+        if nearest not in self._references:
+            mask = self._anchor(nearest).probability
+            self._references[nearest] = Reference(shrink(self.slices[nearest].image), shrink(mask))
+        return self._references[nearest]
+
     def _settle(self, index: int, mask: Mask, carried: int) -> SliceMask:
-        """Fuse a slice with the round before; clicks are law, and a prompted slice is never overruled."""
+        """Fuse a slice with the round before; clicks are law, and a prompted slice is never overruled.
+
+        Before the first round every slice is empty: so fusion also finds where the object has ended.
+        """
         task, axis, look = self.task, self.lens.axis, self.lens.view.look
         image = self.slices[index].image
         current = Candidate(look(mask)[0], carried)
         before = slice_of(task.mask, axis, index) > 0
-        if not (task.rounds and task.fusion) or carried == 0 or np.array_equal(before, mask):
-            verdict = fuse(self.model, image, None, current)
+        if not task.fusion or carried == 0 or np.array_equal(before, mask):
+            verdict = fuse(self.model, image, None, current, self._reference(index))
         else:
             former = int(self.former.carried[index]) if self.former else -1
-            verdict = fuse(self.model, image, Candidate(look(before)[0], former), current)
+            verdict = fuse(
+                self.model, image, Candidate(look(before)[0], former), current, self._reference(index)
+            )
         if verdict.keeps_previous:
             self.kept.add(index)
             mask = before

@@ -16,6 +16,7 @@ from limnet.evaluation.comparison import LEGEND, Comparison, choose, sides_of
 from limnet.evaluation.page import document
 from limnet.evaluation.results import read_folder
 from limnet.evaluation.table import bullets, markdown_of
+from limnet.evaluation.text_file import write_whole
 
 FolderA = Annotated[Positional[Path], arg(metavar="A")]
 FolderB = Annotated[Positional[Path | None], arg(metavar="[B]", help_behavior_hint="")]
@@ -69,6 +70,6 @@ def html_page(found: Comparison) -> str:
 def _write(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
+        write_whole(path, text)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error}; give another --out") from None

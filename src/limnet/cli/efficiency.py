@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, fields
@@ -16,6 +13,7 @@ from limnet.errors import ConfigError, OutputError
 from limnet.evaluation import Cost, EfficiencyCase, EfficiencySettings, Table, Weights, measure, weights_of
 from limnet.evaluation.machine import machine
 from limnet.evaluation.table import bullets, number
+from limnet.evaluation.text_file import as_csv, write_whole
 from limnet.sample import sample_truth_path, sample_volume_path
 
 
@@ -104,20 +102,14 @@ def _markdown(tables: Sequence[Table], note: str, command: str) -> str:
 
 
 def _csv(costs: Sequence[Cost]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Cost))
-    for cost in costs:
-        writer.writerow(round(value, 6) for value in astuple(cost))
-    return text.getvalue()
+    header = [field.name for field in fields(Cost)]
+    return as_csv([header, *([round(value, 6) for value in astuple(cost)] for cost in costs)])
 
 
 def _write(out: Path, markdown: str, table: str) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name, text in (("efficiency.md", markdown), ("efficiency.csv", table)):
-            temporary = out / f".{name}.{os.getpid()}.tmp"
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            temporary.replace(out / name)
+        write_whole(out / "efficiency.md", markdown)
+        write_whole(out / "efficiency.csv", table)
     except OSError as error:
         raise OutputError(f"{out}: tables cannot be written: {error}; give another --out folder") from None

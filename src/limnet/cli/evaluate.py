@@ -257,6 +257,7 @@ def _follow(events: Iterable[Event], num_cases: int) -> list[Event]:
                 bar.update(task, description=f"case {num_done + 1} of {num_cases}, {left}: {words}")
             elif isinstance(event, CaseFailure):
                 place = f"{event.set_name}/{event.case}" if event.case else event.set_name
+                place += "" if event.object_id is None else f" object {event.object_id}"
                 print(f"limnet: failed: {place}: {event.message}", file=sys.stderr)
             elif isinstance(event, CaseDone):
                 num_done += 1

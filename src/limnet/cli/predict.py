@@ -14,6 +14,7 @@ import limnet
 from limnet.cli.options import Folder, MaybeCount
 from limnet.cli.terminal import progress_bar
 from limnet.errors import CaseError, OutputError
+from limnet.evaluation.cases import in_words
 from limnet.evaluation.npz_answer import answer
 
 _log = logging.getLogger(__name__)
@@ -76,6 +77,5 @@ class Predict:
 
 def _told(error: Exception, source: Path) -> str:
     """What went wrong with a file, in one line that names it."""
-    lines = str(error).strip().splitlines() or ["no message"]
-    kind = "" if type(error).__module__ == "limnet.errors" else f"{type(error).__name__}: "
-    return lines[0] if lines[0].startswith(str(source)) else f"{source}: {kind}{lines[0]}"
+    words = in_words(error)
+    return words if words.startswith(str(source)) else f"{source}: {words}"

@@ -19,7 +19,6 @@ from limnet.evaluation.efficiency import (
     weights_of,
 )
 from limnet.evaluation.entry import Entry, Method, entries_for
-from limnet.evaluation.evaluate import EvaluationSettings, NewSession, SessionLike
 from limnet.evaluation.machine import machine
 from limnet.evaluation.metrics import dice, hd95, iou, nsd
 from limnet.evaluation.pictures import choose_shown, draw_pictures
@@ -47,6 +46,7 @@ from limnet.evaluation.runner import (
 from limnet.evaluation.simulated_user import SimulatedUser, next_click, simulated_user
 from limnet.evaluation.summary import ObjectSummary, SetSummary
 from limnet.evaluation.table import Table
+from limnet.evaluation.trial import EvaluationSettings, NewSession, SessionLike
 
 __all__ = [
     "LAYOUTS",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from limnet.errors import CaseError, LimNetWarning
 from limnet.volume import Volume
-from limnet.volume.frames import ENDINGS, _natural, read_image
+from limnet.volume.frames import ENDINGS, natural_order, read_image
 
 Colour = tuple[int, int, int]  # red, green, blue, each 0 to 255
 
@@ -31,7 +31,7 @@ def read_colour_frames(truth: ColourFrames, frames: Path, like: Volume) -> NDArr
     The label of a frame is the picture of the same name. CaseError when one is missing, of another size or
     no colour picture; a LimNetWarning counts pixels of colours that mean nothing.
     """
-    names = [path.stem for path in sorted(_pictures(frames).values(), key=_natural)]
+    names = [path.stem for path in sorted(_pictures(frames).values(), key=natural_order)]
     pictures = _pictures(truth.folder) | dict(truth.repaired)
     missing = [name for name in names if name not in pictures]
     if missing or len(names) != like.shape[2]:

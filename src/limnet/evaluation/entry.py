@@ -12,8 +12,8 @@ from pathlib import Path
 
 import limnet
 from limnet.errors import ConfigError
-from limnet.evaluation.evaluate import EvaluationSettings, NewSession, SessionLike, Trial
 from limnet.evaluation.methods import METHODS, new_baseline
+from limnet.evaluation.trial import EvaluationSettings, NewSession, SessionLike, Trial
 from limnet.volume import Volume
 
 LIMNET, NNINTERACTIVE = "limnet", "nninteractive"
@@ -58,7 +58,7 @@ class BaselineMethod:
     name: str
 
     def __call__(self, threads: int | None) -> NewSession:
-        """Baselines have nothing to load, and take the threads their libraries take."""
+        """Load the library, which takes the threads it likes."""
         return new_baseline(self.name)
 
 

@@ -1,8 +1,7 @@
 """Evaluation of one case: a simulated user clicks, a session answers, metrics are noted, round after round.
 
-Any method fits that behaves like a `SessionLike`; a `Trial` says which, and under which settings. Errors of a
-case are events, not exceptions: the run goes on to the next. Many cases, one after the other or at once, are
-`runner.py`'s business.
+A `Trial` says which method, and under which settings. Errors of a case are events, not exceptions: the run
+goes on to the next. Many cases, one after the other or at once, are `runner.py`'s business.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,89 +25,22 @@ from limnet.evaluation.cases import (
     EvaluationSet,
     Skipped,
     TruthObject,
+    in_words,
     objects_of,
     read_case,
 )
-from limnet.evaluation.curve import REACH
 from limnet.evaluation.metrics import SurfaceScores, dice, iou, surface_scores
 from limnet.evaluation.peak_memory import forget_peak_memory, peak_memory_mib
 from limnet.evaluation.results import ObjectDone, ObjectKey, RoundRow, SliceRow
 from limnet.evaluation.simulated_user import SimulatedUser, simulated_user
-from limnet.prompt import Click, Voxel
-from limnet.volume import Volume
+from limnet.evaluation.trial import ENOUGH, EvaluationSettings, NewSession, SessionLike, Trial
+from limnet.prompt import Click
 
-ENOUGH = max(REACH)  # Dice; objects below it are clicked on up to the cap
 NSD_TOLERANCES_MM = (1.0, 2.0, 3.0)
-FIRST = ("", "first-slice")  # where round 1 is clicked: where the user's own rule says, or see `first_slice`
 
 FATAL = (OutputError, ConfigError, WeightsError)  # would come back with every case
 
 _log = logging.getLogger(__name__)
-
-
-class SessionLike(Protocol):
-    """What a method must offer to be evaluated; `limnet.Session` does.
-
-    Two attributes are used where a session has them: `quality`, the Dice it expects of each slice along
-    `axis` (S,), NaN where it does not know; and `suggest_slice()`, the slice it would look at next, or None.
-    """
-
-    @property
-    def axis(self) -> int:
-        """The sweep axis: slices are cut across it, and the user clicks on one of them."""
-
-    @property
-    def mask(self) -> NDArray[Any]:
-        """The mask as it stands, (I, J, K), non-zero inside the object."""
-
-    def click(self, index: Voxel, *, positive: bool = True) -> object:
-        """Take a click."""
-
-    def propagate(self) -> object:
-        """Make a round of the clicks taken since the last."""
-
-
-NewSession = Callable[[Volume], SessionLike]
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """How objects are clicked on, and the names under which results are kept."""
-
-    protocol: str = "own"  # names the protocol in tables
-    rounds: int = 6  # clicked on every object
-    cap: int | None = None  # go on to this round for objects below ENOUGH; None: stop at `rounds`
-    method: str = "limnet"  # names the method in tables, best with its version or weights
-    user: str = "centre"  # one of USERS
-    first: str = ""  # one of FIRST
-    seed: int = 0  # of the user's choices
-    fusion: bool = True  # noted in the rows; the method is what turns it on or off
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ConfigError(f"rounds must be at least 1, got {self.rounds}")
-        if self.cap is not None and self.cap < self.rounds:
-            raise ConfigError(f"cap must be at least rounds ({self.rounds}), got {self.cap}")
-        if self.first not in FIRST:
-            raise ConfigError(f"first {self.first!r} is not known; expected 'first-slice' or nothing")
-        simulated_user(self.user, self.seed)  # checks the name
-
-    @property
-    def last_round(self) -> int:
-        """The round at which NoC gives up."""
-        return self.rounds if self.cap is None else self.cap
-
-    @property
-    def user_name(self) -> str:
-        """The user in words, as rows name it."""
-        return f"{self.user}, {self.first}" if self.first else self.user
-
-
-class Trial(NamedTuple):
-    """One method, under one set of settings."""
-
-    settings: EvaluationSettings
-    new_session: NewSession
 
 
 Known = Mapping[ObjectKey, ObjectDone]
@@ -178,6 +110,7 @@ class Played(NamedTuple):
     mask: NDArray[np.bool_]  # (I, J, K)
     seconds: float  # from the first click to the mask of the whole volume
     preview_seconds: float  # the longest of its click() calls: what a user waits for the slice's mask
+    peak_memory_mib: float  # of the process in this round, without what the user and metrics need
     content: bool  # the user sees no error that is left
 
 
@@ -189,6 +122,7 @@ def play(run: ObjectRun, session: SessionLike) -> Iterator[Played]:
     while clicks:
         number += 1
         previews = []
+        forget_peak_memory()
         started = time.perf_counter()
         for click in clicks:
             clicked = time.perf_counter()
@@ -197,10 +131,11 @@ def play(run: ObjectRun, session: SessionLike) -> Iterator[Played]:
         session.propagate()
         mask = np.asarray(session.mask) != 0
         seconds = time.perf_counter() - started
+        peak_mib = peak_memory_mib()  # before the user and the metrics need memory of their own
         if mask.shape != truth.shape:
             raise CaseError(f"the session's mask has shape {mask.shape}, must be {truth.shape} as the volume")
         following = user(truth, mask, axis)
-        yield Played(number, clicks, mask, seconds, max(previews), content=not following)
+        yield Played(number, clicks, mask, seconds, max(previews), peak_mib, content=not following)
         clicks = following
 
 
@@ -230,7 +165,7 @@ def _run_or_recall(run: ObjectRun, new_session: NewSession, known: Known) -> Ite
     try:
         forget_peak_memory()
         session = new_session(run.case.volume)
-        for row in _measured(run, key, session):
+        for row in _measured(run, key, session, peak_memory_mib()):
             rows.append(row)
             slices += _slice_rows(run, key, session, row)
             yield row
@@ -244,10 +179,14 @@ def _run_or_recall(run: ObjectRun, new_session: NewSession, known: Known) -> Ite
     yield ObjectDone(tuple(rows), tuple(slices))
 
 
-def _measured(run: ObjectRun, key: ObjectKey, session: SessionLike) -> Iterator[RoundRow]:
-    """Rounds until the protocol ends or no error is left, each with its metrics."""
-    settings, best = run.settings, 0.0
+def _measured(run: ObjectRun, key: ObjectKey, session: SessionLike, opening_mib: float) -> Iterator[RoundRow]:
+    """Rounds until the protocol ends or no error is left, each with its metrics.
+
+    `opening_mib` is the peak of memory while the session was made.
+    """
+    settings, best, peak_mib = run.settings, 0.0, opening_mib
     for played in play(run, session):
+        peak_mib = max(peak_mib, played.peak_memory_mib)
         overlap, surfaces = _scores(run.target.truth, played.mask, run.case.volume.spacing)
         best = max(best, overlap.dice)
         enough = played.number >= settings.last_round or (played.number >= settings.rounds and best >= ENOUGH)
@@ -267,7 +206,7 @@ def _measured(run: ObjectRun, key: ObjectKey, session: SessionLike) -> Iterator[
             hd95_mm=round(surfaces.hd95_mm, 4),
             seconds=round(played.seconds, 4),
             preview_seconds=round(played.preview_seconds, 4),
-            peak_memory_mib=round(peak_memory_mib(), 1),
+            peak_memory_mib=round(peak_mib, 1),
             is_last=is_last,
         )
         if is_last:
@@ -323,6 +262,4 @@ def _slice_rows(run: ObjectRun, key: ObjectKey, session: SessionLike, row: Round
 
 def _failure(set_name: str, case: str, object_id: int | None, error: Exception) -> CaseFailure:
     _log.debug("evaluation of %s/%s failed", set_name, case, exc_info=error)
-    lines = str(error).strip().splitlines() or ["no message"]
-    kind = "" if type(error).__module__ == "limnet.errors" else f"{type(error).__name__}: "
-    return CaseFailure(set_name, case, kind + lines[0], object_id)
+    return CaseFailure(set_name, case, in_words(error), object_id)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from limnet.errors import CaseError, PromptError
+from limnet.evaluation.box import middle_of, pixels_around
 from limnet.evaluation.npz_case import SLICE_AXIS, voxel_of
 from limnet.evaluation.npz_file import read_array
 from limnet.prompt import Click, Voxel
@@ -58,23 +58,17 @@ def read_npz_prompts(path: Path, shape: Voxel) -> tuple[tuple[PromptRound, ...],
     )
 
 
-def box_clicks(low: tuple[int, int], high: tuple[int, int], k: int, shape: Voxel) -> tuple[Click, ...]:
+def clicks_of_box(low: tuple[int, int], high: tuple[int, int], k: int, shape: Voxel) -> tuple[Click, ...]:
     """What a box on slice `k` says, in clicks; `low` and `high` are its first and last (i, j).
 
-    >>> [click.index for click in box_clicks((2, 0), (6, 4), 1, (8, 9, 3))]
+    >>> [click.index for click in clicks_of_box((2, 0), (6, 4), 1, (8, 9, 3))]
     [(4, 2, 1), (1, 2, 1), (1, 5, 1), (4, 5, 1), (7, 2, 1), (7, 5, 1)]
     """
-    middle = tuple((first + last) // 2 for first, last in zip(low, high, strict=True))
-    around = product(
-        *((first - 1, mid, last + 1) for first, mid, last in zip(low, middle, high, strict=True))
-    )
+    box = tuple(slice(first, last + 1) for first, last in zip(low, high, strict=True))
+    around = pixels_around(box, (shape[0], shape[1]))
     return (
-        Click((middle[0], middle[1], k)),
-        *(
-            Click((i, j, k), positive=False)
-            for i, j in around
-            if (i, j) != middle and 0 <= i < shape[0] and 0 <= j < shape[1]
-        ),
+        Click((*middle_of(box), k)),
+        *(Click((i, j, k), positive=False) for i, j in around),
     )
 
 
@@ -96,7 +90,7 @@ def _box_round(box: Any, shape: Voxel, path: Path) -> PromptRound:
         _check_inside((i, j, k), shape, path)
     if low_i > high_i or low_j > high_j:
         raise PromptError(f"{path}: box from {(low_i, low_j)} to {(high_i, high_j)} ends before it starts")
-    return PromptRound(box_clicks((low_i, low_j), (high_i, high_j), k, shape), SLICE_AXIS)
+    return PromptRound(clicks_of_box((low_i, low_j), (high_i, high_j), k, shape), SLICE_AXIS)
 
 
 def _click_rounds(clicks: Any, order: Any, shape: Voxel, path: Path) -> list[PromptRound]:

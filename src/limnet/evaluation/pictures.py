@@ -16,10 +16,11 @@ from PIL import Image
 
 from limnet.evaluation.cases import EvaluationSet, TruthObject, objects_of, read_case
 from limnet.evaluation.entry import Entry
-from limnet.evaluation.evaluate import ObjectRun, Trial, play
+from limnet.evaluation.evaluate import ObjectRun, play
 from limnet.evaluation.montage import MontageRound, draw_montage
 from limnet.evaluation.page import Picture
 from limnet.evaluation.results import Event, ObjectKey, RoundRow, complete_objects
+from limnet.evaluation.trial import Trial
 
 MAX_COLUMNS = 6  # rounds in a montage; more would be too small to see
 NUM_SLICES = 3

@@ -23,9 +23,8 @@ from limnet.evaluation.svg import (
     svg_of,
 )
 
-THRESHOLDS = tuple(
-    percent / 100 for percent in range(50, 95, 5)
-)  # above 0.90 no object is clicked on for long
+# Up to 0.90: above it no object is clicked on for long
+THRESHOLDS = tuple(percent / 100 for percent in range(50, 95, 5))
 _PANEL = 2.5  # in, the side of a panel
 
 Objects = Mapping[Variant, Sequence[ObjectSummary]]
@@ -57,13 +56,14 @@ def draw(
 
 
 def curves(sets: Mapping[Variant, Sequence[SetSummary]], labels: Labels) -> Plot:
-    """Dice by round: a panel per set, the mean over sets last, a line per variant."""
+    """Dice by round: a panel per set, the mean over sets last where there are several, a line per variant."""
     names = list(dict.fromkeys(item.set_name for summaries in sets.values() for item in summaries[:-1]))
-    names.append(next(iter(sets.values()))[-1].set_name)
+    num_sets = len(names)
+    if num_sets > 1:
+        names.append(next(iter(sets.values()))[-1].set_name)
     columns = min(4, len(names))
     num_rows = math.ceil(len(names) / columns)
-    width = columns * _PANEL
-    figure = new_figure(width, num_rows * _PANEL + legend_height(labels.values(), width))
+    figure = _small_figure(labels) if num_sets == 1 else _figure(columns, num_rows, labels)
     panels = figure.subplots(num_rows, columns, sharey=True, squeeze=False).ravel()
     for panel, name in zip(panels, names, strict=False):
         for number, (variant, summaries) in enumerate(sets.items()):
@@ -81,8 +81,9 @@ def curves(sets: Mapping[Variant, Sequence[SetSummary]], labels: Labels) -> Plot
         f" {summaries[-1].dice_by_round[-1]:.2f} after round {variant.num_rounds}"
         for variant, summaries in sets.items()
     ]
-    alt = f"Mean Dice by round of {len(names) - 1} sets. Mean over sets: {'; '.join(words)}."
-    return Plot("Dice by round, with 95 % bootstrap intervals", svg_of(figure, "curves"), alt, wide=True)
+    alt = f"Mean Dice by round of {num_sets} set{'s' * (num_sets > 1)}. Mean over sets: {'; '.join(words)}."
+    title = "Dice by round, with 95 % bootstrap intervals"
+    return Plot(title, svg_of(figure, "curves"), alt, wide=num_sets > 1)
 
 
 def boxes(objects: Objects, labels: Labels) -> Plot:
@@ -196,7 +197,13 @@ def _curve(panel: Any, item: SetSummary, number: int, label: str) -> None:
 
 def _small_figure(labels: Labels) -> Any:
     """Half as wide as the page."""
-    return new_figure(2 * _PANEL, 1.4 * _PANEL + legend_height(labels.values(), 2 * _PANEL))
+    return _figure(2, 1.4, labels)
+
+
+def _figure(columns: float, rows: float, labels: Labels) -> Any:
+    """As large as so many panels and the legend above them."""
+    width = columns * _PANEL
+    return new_figure(width, rows * _PANEL + legend_height(labels.values(), width))
 
 
 def _sideways(panel: Any) -> dict[str, Any]:

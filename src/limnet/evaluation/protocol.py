@@ -21,7 +21,7 @@ from limnet.errors import CaseError, ConfigError
 from limnet.evaluation.cases import CaseFailure, EvaluationSet, Skipped, select
 from limnet.evaluation.datasets import LAYOUTS, find_dataset
 from limnet.evaluation.efficiency import EfficiencySettings
-from limnet.evaluation.evaluate import EvaluationSettings
+from limnet.evaluation.trial import EvaluationSettings
 
 EFFICIENCY = "efficiency"  # a protocol of its own kind: what is measured is cost
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -21,6 +18,7 @@ from limnet.evaluation.results import Event, RoundRow, SliceRow, complete_object
 from limnet.evaluation.summary import ObjectSummary, SetSummary, Variant, by_set, labels_of
 from limnet.evaluation.svg import can_draw
 from limnet.evaluation.table import Table, bullets, markdown_of
+from limnet.evaluation.text_file import as_csv, write_whole
 
 MAX_LISTED = 1000  # objects listed one by one in the page; objects.csv always has all
 
@@ -182,8 +180,8 @@ class Report:
 
     def left_out(self) -> dict[str, list[str]]:
         """What failed and what was left out, one line each, by heading."""
-        failed = [f"{_place(item.set_name, item.case)}: {_told(item)}" for item in self._failures]
-        skipped = _by_case(self._skipped)
+        failed = [f"{_place(item.set_name, item.case)}: {self._told(item)}" for item in self._failures]
+        skipped = self._by_case()
         found = {f"Failed: {len(self._failures)}": failed, f"Left out: {len(self._skipped)}": skipped}
         return {title: lines for title, lines in found.items() if lines}
 
@@ -201,14 +199,34 @@ class Report:
         facts = machine() if facts is None else facts
         try:
             out.mkdir(parents=True, exist_ok=True)
-            _write(out / "summary.md", self.markdown(command, facts))
-            _write(out / "objects.csv", _objects_csv(self.objects()))
-            _write(out / "sets.csv", _sets_csv(self.sets()))
-            _write(out / "report.html", self.html(command, facts, pictures))
+            write_whole(out / "summary.md", self.markdown(command, facts))
+            write_whole(out / "objects.csv", _objects_csv(self.objects()))
+            write_whole(out / "sets.csv", _sets_csv(self.sets()))
+            write_whole(out / "report.html", self.html(command, facts, pictures))
         except OSError as error:
             raise OutputError(
                 f"{out}: report cannot be written: {error}; give another --out folder"
             ) from None
+
+    def _told(self, failure: CaseFailure) -> str:
+        if failure.object_id is None:
+            return failure.message
+        return f"{self._object(failure.set_name, failure.object_id)}: {failure.message}"
+
+    def _by_case(self) -> list[str]:
+        """What was left out, one line per case."""
+        by_case: dict[tuple[str, str], list[str]] = {}
+        for item in self._skipped:
+            words = item.reason
+            if item.object_id is not None:
+                words = f"{self._object(item.set_name, item.object_id)} ({item.reason})"
+            by_case.setdefault((item.set_name, item.case), []).append(words)
+        return [f"{_place(*case)}: {', '.join(words)}" for case, words in by_case.items()]
+
+    def _object(self, set_name: str, object_id: int) -> str:
+        """An object in words: its id, and its name where the set knows it."""
+        name = self._names.get(set_name, {}).get(object_id, "")
+        return f"object {object_id} {name}".strip()
 
 
 _LEGEND = (
@@ -222,19 +240,6 @@ _LEGEND = (
 )
 
 
-def _by_case(skipped: Sequence[Skipped]) -> list[str]:
-    """One line per case."""
-    by_case: dict[tuple[str, str], list[str]] = {}
-    for item in skipped:
-        words = item.reason if item.object_id is None else f"object {item.object_id} ({item.reason})"
-        by_case.setdefault((item.set_name, item.case), []).append(words)
-    return [f"{_place(*case)}: {', '.join(words)}" for case, words in by_case.items()]
-
-
-def _told(failure: CaseFailure) -> str:
-    return failure.message if failure.object_id is None else f"object {failure.object_id}: {failure.message}"
-
-
 def _place(set_name: str, case: str) -> str:
     return f"{set_name} / {case}" if case else set_name
 
@@ -243,7 +248,7 @@ def _objects_csv(by_variant: Mapping[Variant, Sequence[ObjectSummary]]) -> str:
     """One line per object; lists are written with spaces between, a threshold not reached is a dash."""
     lines: list[Sequence[object]] = [[field.name for field in fields(ObjectSummary)]]
     lines += [[_cell(value) for value in astuple(item)] for found in by_variant.values() for item in found]
-    return _as_csv(lines)
+    return as_csv(lines)
 
 
 def _sets_csv(by_variant: Mapping[Variant, Sequence[SetSummary]]) -> str:
@@ -258,25 +263,10 @@ def _sets_csv(by_variant: Mapping[Variant, Sequence[SetSummary]]) -> str:
                 [*start, name, *(round(value, 6) for value in found)]
                 for name, found in item.estimates.items()
             ]
-    return _as_csv(lines)
+    return as_csv(lines)
 
 
 def _cell(value: object) -> object:
     if isinstance(value, tuple):
         return " ".join("-" if item is None else str(item) for item in value)
     return int(value) if isinstance(value, bool) else value
-
-
-def _as_csv(lines: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from limnet.errors import ConfigError, OutputError
 from limnet.evaluation.cases import CaseFailure, Skipped
+from limnet.evaluation.text_file import as_csv, write_whole
 
 MEASURED = ("seconds", "preview_seconds", "peak_memory_mib")  # columns that no seed can repeat
 ROUNDS_CSV, SLICES_CSV = "rounds.csv", "slices.csv"
@@ -77,7 +78,7 @@ class RoundRow:
     hd95_mm: float  # NaN when the mask is empty
     seconds: float  # from the click to the mask of the whole volume
     preview_seconds: float  # of that, until the slice's own mask
-    peak_memory_mib: float  # of the process; NaN where the system does not tell
+    peak_memory_mib: float  # of the process at the method's work so far; NaN where the system does not tell
     is_last: bool  # no further round: the protocol's end, or no error left
 
     @property
@@ -184,9 +185,7 @@ class RoundLog:
 
     def _rewrite(self) -> None:
         for name, text in zip((SLICES_CSV, ROUNDS_CSV), _as_texts(self._objects.values())[::-1], strict=True):
-            replacement = self.folder / f"{name}.{os.getpid()}.tmp"
-            replacement.write_text(text, encoding="utf-8", newline="\n")
-            replacement.replace(self.folder / name)
+            write_whole(self.folder / name, text)
 
 
 def read_folder(folder: Path) -> list[ObjectDone]:
@@ -241,7 +240,7 @@ def without_measured(text: str) -> str:
     """
     table = list(csv.reader(io.StringIO(text)))
     kept = [column for column, name in enumerate(table[0]) if name not in MEASURED] if table else []
-    return _as_csv([line[column] for column in kept if column < len(line)] for line in table)
+    return as_csv([line[column] for column in kept if column < len(line)] for line in table)
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
@@ -288,17 +287,11 @@ def _as_texts(objects: Iterable[ObjectDone], *, header: bool = True) -> tuple[st
         counts = Counter(item.round for item in done.slices)
         rounds += [(*_cells(row), counts[row.round]) for row in done.rows]
         slices += [_cells(row) for row in done.slices]
-    return _as_csv(rounds), _as_csv(slices)
+    return as_csv(rounds), as_csv(slices)
 
 
 def _cells(row: RoundRow | SliceRow) -> list[object]:
     return [int(cell) if isinstance(cell, bool) else cell for cell in astuple(row)]
-
-
-def _as_csv(lines: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
 
 
 def _key_of(row: RoundRow | SliceRow) -> ObjectKey:

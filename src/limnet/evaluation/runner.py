@@ -14,15 +14,9 @@ from pathlib import Path
 
 from limnet.evaluation.cases import CaseFailure, CaseFiles, EvaluationSet
 from limnet.evaluation.entry import Entry
-from limnet.evaluation.evaluate import (
-    CaseEvent,
-    EvaluationSettings,
-    Known,
-    NewSession,
-    Trial,
-    evaluate_case,
-)
+from limnet.evaluation.evaluate import CaseEvent, Known, evaluate_case
 from limnet.evaluation.results import CaseDone, Event, ObjectDone, ObjectKey, RoundLog
+from limnet.evaluation.trial import EvaluationSettings, NewSession, Trial
 
 
 @dataclass(frozen=True, eq=False)

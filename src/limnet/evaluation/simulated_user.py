@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Mapping
-from itertools import count, product
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from limnet.errors import ConfigError
-from limnet.evaluation.box import box_of
+from limnet.evaluation.box import Pixel, box_of, middle_of, pixels_around
 from limnet.evaluation.error_region import (
     centre_in_box,
     centre_of_largest_slice,
@@ -46,7 +46,6 @@ from limnet.evaluation.metrics import dice
 from limnet.prompt import Click
 
 Mask = NDArray[np.bool_]
-Pixel = tuple[int, int]
 
 SimulatedUser = Callable[[Mask, "Mask | None", int], tuple[Click, ...]]
 """truth (I, J, K), mask (I, J, K) or None before round 1, sweep axis -> the next clicks, () when content."""
@@ -174,18 +173,9 @@ def box_clicks(truth: Mask, mask: Mask | None, axis: int) -> tuple[Click, ...]:
     box = box_of(plane)
     if box is None:
         return ()
-    (top, middle_row, bottom), (left, middle_column, right) = (
-        (side.start - 1, (side.start + side.stop - 1) // 2, side.stop) for side in box
-    )
     pixels = np.argwhere(plane)  # (N, 2)
-    nearest = pixels[np.argmin(((pixels - (middle_row, middle_column)) ** 2).sum(1))]
-    around = [
-        (row, column)
-        for row, column in product((top, middle_row, bottom), (left, middle_column, right))
-        if (row, column) != (middle_row, middle_column)
-        and 0 <= row < plane.shape[0]
-        and 0 <= column < plane.shape[1]
-    ]
+    nearest = pixels[np.argmin(((pixels - middle_of(box)) ** 2).sum(1))]
+    around = pixels_around(box, (plane.shape[0], plane.shape[1]))
     return (
         Click(voxel_at(tuple(nearest), axis, index)),
         *(Click(voxel_at(pixel, axis, index), positive=False) for pixel in around),

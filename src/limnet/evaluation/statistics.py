@@ -97,9 +97,8 @@ def signed_rank_p(differences: Sequence[float]) -> float:
     if len(known) > MAX_EXACT:
         return float(stats.wilcoxon(known).pvalue)
     doubled = np.rint(2 * stats.rankdata(np.abs(known))).astype(np.intp)  # mean ranks are halves
-    ways = np.zeros(
-        int(doubled.sum()) + 1
-    )  # ways[s]: how many choices of signs have a positive rank sum s / 2
+    # ways[s]: how many choices of signs have a positive rank sum of s / 2
+    ways = np.zeros(int(doubled.sum()) + 1)
     ways[0] = 1.0
     for rank in doubled:
         ways[rank:] += ways[:-rank].copy()

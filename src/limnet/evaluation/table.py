@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from limnet.evaluation.statistics import Estimate
+from limnet.evaluation.text_file import as_csv
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,7 @@ class Table:
 
     def csv(self) -> str:
         """The table as CSV."""
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.header, *self.rows])
-        return text.getvalue()
+        return as_csv([self.header, *self.rows])
 
 
 def number(value: float, digits: int = 3) -> str:

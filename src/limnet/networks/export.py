@@ -90,7 +90,13 @@ def graphs(
         "memory_value": torch.rand(1, c.value_dim, n),
     }
     prototypes = torch.rand(1, c.key_dim, 7)
-    judged = {"image": torch.rand(1, 3, 128, 128), "previous": torch.rand(1, 1, 128, 128)}
+    slices = {name: torch.rand(1, 3, 128, 128) for name in ("image", "reference")}
+    masks = {name: torch.rand(1, 1, 128, 128) for name in ("previous", "current", "reference_mask")}
+    judged = {  # in the order of FusionNetwork.forward
+        "image": slices["image"], "previous": masks["previous"], "current": masks["current"],
+        "nearness": torch.rand(1, 2), "reference": slices["reference"],
+        "reference_mask": masks["reference_mask"],
+    }  # fmt: skip
     return {
         "interaction": Graph(
             interaction,
@@ -136,9 +142,9 @@ def graphs(
         ),
         "fusion": Graph(
             fusion,
-            {**judged, "current": torch.rand(1, 1, 128, 128), "nearness": torch.rand(1, 2)},
+            judged,
             ("preference", "quality"),
-            {name: {0: "B"} for name in (*judged, "current", "nearness", "preference", "quality")},
+            {name: {0: "B"} for name in (*judged, "preference", "quality")},
         ),
     }  # fmt: skip
 

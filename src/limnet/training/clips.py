@@ -1,6 +1,6 @@
 """Clips: short stacks of slices around one object, cut from a case as the view cuts them in use.
 
-A clip is what all networks are trained on; the interaction network takes clips of one slice.
+A clip is what all networks are trained on; the interaction network learns from one slice of it.
 Letters: S slices of a clip, C channels (always 3), H = W the view's size.
 """
 

@@ -19,7 +19,7 @@ class FusionStep:
         self.network = network
 
     def loss(self, image: Tensor, masks: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Images (B, 1, 3, 128, 128) with maps (B, 5, 128, 128) -> loss; see `training.pairs`.
+        """Images (B, 2, 3, 128, 128) with maps (B, 6, 128, 128) -> loss; see `training.pairs`.
 
         A pair of nearly equal masks hardly counts in the preference; every mask counts in the quality.
         """
@@ -41,13 +41,16 @@ class FusionStep:
         return _figures(judgement.preference, judgement.quality, _dice(masks))
 
     def _judge(self, image: Tensor, masks: Tensor) -> Judgement:
-        nearness = masks[:, 3:, 0, 0]  # (B, 2)
-        judgement: Judgement = self.network(image[:, 0], masks[:, 1:2], masks[:, 2:3], nearness)
+        previous, current, reference_mask = (masks[:, n : n + 1] for n in (1, 2, 3))  # (B, 1, H, W)
+        nearness = masks[:, 4:, 0, 0]  # (B, 2)
+        judgement: Judgement = self.network(
+            image[:, 0], previous, current, nearness, image[:, 1], reference_mask
+        )
         return judgement
 
 
 def _dice(masks: Tensor) -> Tensor:
-    """Dice of the previous and of the current mask: (B, 5, H, W) -> (B, 2)."""
+    """Dice of the previous and of the current mask: (B, 6, H, W) -> (B, 2)."""
     hard = masks[:, :3] > 0.5
     return batch_dice(hard[:, 1:], hard[:, :1].expand_as(hard[:, 1:]))
 

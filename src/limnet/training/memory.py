@@ -81,7 +81,7 @@ class MemoryStep:
         write_every = int(self.rng.integers(1, 4))
         policy = Policy(teacher, self.config.spoiled, write_every, anchor, leading)
         rollout = self._roll_out(image, truth, first, policy)
-        end = len(rollout) - (1 if anchor and len(rollout) > leading + 1 else 0)
+        end = len(rollout) - (1 if anchor and len(rollout) > leading + 1 else 0)  # its truth was given
         losses = []
         for t, (logits, glimpse) in enumerate(rollout[leading:end], start=1 + leading):
             wanted = truth[:, t : t + 1]

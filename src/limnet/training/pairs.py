@@ -1,7 +1,8 @@
 """Pairs of rounds for the fusion network: recorded from the real Session, and made up beside them.
 
-A batch is images (B, 1, 3, 128, 128) and maps (B, 5, 128, 128): the masks truth, previous, current, and
-the nearness of the latter two to their prompts, the same in every pixel.
+A batch is images (B, 2, 3, 128, 128), the slice and its reference, and maps (B, 6, 128, 128): the masks
+truth, previous, current and the reference's, and the nearness of previous and current to their prompts,
+the same in every pixel.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch.utils.data import IterableDataset
 
 from limnet.errors import CaseError, ConfigError
 from limnet.fusion import Round, nearness, shrink
-from limnet.model import FUSION_SIZE, Judgement, LimNet
+from limnet.model import FUSION_SIZE, Judgement, LimNet, Reference
 from limnet.networks.export import export_networks
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
@@ -49,6 +50,7 @@ class Judged(NamedTuple):
     previous: NDArray[np.float32]  # (128, 128), in [0, 1]
     current: NDArray[np.float32]
     nearness: NDArray[np.float32]  # (2,)
+    reference: Reference
 
 
 class NearestJudge:
@@ -70,9 +72,10 @@ class NearestJudge:
         previous: NDArray[np.float32],
         current: NDArray[np.float32],
         nearness: NDArray[np.float32],
+        reference: Reference,
     ) -> Judgement:
         """Prefer by nearness alone; quality is not known."""
-        self.judged = Judged(image, previous, current, nearness)
+        self.judged = Judged(image, previous, current, nearness, reference)
         nearer = bool(nearness[0] > nearness[1])
         return Judgement(float(nearer != (self._rng.random() < self._contrary)), 0.5, 0.5)
 
@@ -80,8 +83,8 @@ class NearestJudge:
 class Pair(NamedTuple):
     """One slice before and after a round."""
 
-    image: NDArray[np.uint8]  # (3, 128, 128), 0 .. 255
-    masks: NDArray[np.bool_]  # (3, 128, 128): truth, previous, current
+    images: NDArray[np.uint8]  # (2, 3, 128, 128), 0 .. 255: the slice, its reference
+    masks: NDArray[np.bool_]  # (4, 128, 128): truth, previous, current, the reference's
     nearness: NDArray[np.float32]  # (2,), of previous and current to their prompts
 
 
@@ -178,12 +181,12 @@ def read_pairs(path: Path) -> list[Pair]:
     with np.load(path) as file:
         masks = np.unpackbits(file["masks"], axis=-1).astype(bool)
         parts = zip(file["images"], masks, file["nearness"], strict=True)
-        return [Pair(image, mask, near) for image, mask, near in parts]
+        return [Pair(two, mask, near) for two, mask, near in parts]
 
 
 def write_pairs(path: Path, pairs: Sequence[Pair]) -> None:
     """Keep pairs in one compressed file."""
-    images = np.stack([pair.image for pair in pairs])
+    images = np.stack([pair.images for pair in pairs])
     masks = np.packbits(np.stack([pair.masks for pair in pairs]), axis=-1)
     near = np.stack([pair.nearness for pair in pairs])
     np.savez_compressed(path, images=images, masks=masks, nearness=near)
@@ -258,13 +261,17 @@ def _round_pairs(
     for index in order[:most]:
         seen = judged[index]
         wanted = shrink(done.lens.view.look(planes[index])[0])
-        masks = np.stack([wanted, seen.previous, seen.current]) > 0.5
-        pairs.append(Pair((seen.image * 255).astype(np.uint8), masks, seen.nearness))
+        masks = np.stack([wanted, seen.previous, seen.current, seen.reference.mask]) > 0.5
+        images = np.stack([seen.image, seen.reference.image])
+        pairs.append(Pair((images * 255).astype(np.uint8), masks, seen.nearness))
     return pairs
 
 
 def _made_up(image: NDArray[np.float32], truth: NDArray[np.bool_], rng: np.random.Generator) -> Pair:
-    """Two wrong masks of slice 0 of a clip (S, 3, H, W): perturbed, a neighbour's, or empty."""
+    """Two wrong masks of slice 0 of a clip (S, 3, H, W): perturbed, a neighbour's, or empty.
+
+    The reference is another slice of the clip, one with the object if there is any.
+    """
     masks = [truth[0]]
     for _ in range(2):
         kind = rng.random()
@@ -274,24 +281,26 @@ def _made_up(image: NDArray[np.float32], truth: NDArray[np.bool_], rng: np.rando
             masks.append(truth[rng.integers(1, len(truth))])
         else:
             masks.append(perturb(truth[0], rng))
-    whole = shrink(image[0])
-    small = np.stack([shrink(mask.astype(np.float32)) > 0.5 for mask in masks])
+    others = range(1, len(truth))
+    there = int(rng.choice([index for index in others if truth[index].any()] or others))
+    images = np.stack([shrink(image[0]), shrink(image[there])])
+    small = np.stack([shrink(mask.astype(np.float32)) > 0.5 for mask in (*masks, truth[there])])
     near = nearness(rng.integers(1, 30, 2))  # tells nothing
-    return Pair((whole * 255).astype(np.uint8), small, near)
+    return Pair((images * 255).astype(np.uint8), small, near)
 
 
 def _varied(pair: Pair, rng: np.random.Generator) -> Pair:
     """Turned, flipped, the two masks swapped at random."""
     order = [0, 1] if rng.random() < 0.5 else [1, 0]
-    masks, near = pair.masks[[0, 1 + order[0], 1 + order[1]]], pair.nearness[order]
+    masks, near = pair.masks[[0, 1 + order[0], 1 + order[1], 3]], pair.nearness[order]
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
-    image, masks = np.rot90(pair.image, turns, (1, 2)), np.rot90(masks, turns, (1, 2))
-    return Pair(image[..., ::-1], masks[..., ::-1], near) if mirrored else Pair(image, masks, near)
+    images, masks = np.rot90(pair.images, turns, (2, 3)), np.rot90(masks, turns, (1, 2))
+    return Pair(images[..., ::-1], masks[..., ::-1], near) if mirrored else Pair(images, masks, near)
 
 
 def _stack(pairs: Sequence[Pair]) -> tuple[Tensor, Tensor]:
-    images = np.stack([pair.image for pair in pairs]).astype(np.float32) / 255
+    images = np.stack([pair.images for pair in pairs]).astype(np.float32) / 255
     masks = np.stack([pair.masks for pair in pairs]).astype(np.float32)
     near = np.stack([pair.nearness for pair in pairs])[:, :, None, None]
     maps = np.concatenate([masks, np.broadcast_to(near, (len(pairs), 2, FUSION_SIZE, FUSION_SIZE))], axis=1)
-    return torch.from_numpy(images[:, None]), torch.from_numpy(maps.astype(np.float32))
+    return torch.from_numpy(images), torch.from_numpy(maps.astype(np.float32))

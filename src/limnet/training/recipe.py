@@ -46,12 +46,16 @@ class RolloutConfig:
     teacher_end: float = 0.1  # ... and once it has faded
     teacher_fade: float = 0.4  # progress of the run at which it has faded
     perturbed: float = 0.3  # share of first masks that are perturbed truth
-    predicted: float = 0.3  # share of first masks that the interaction network made of one click
+    predicted: float = 0.3  # share of first masks that the interaction network made of two clicks
     freeze: float = 0.1  # progress from which batch norm keeps its statistics, as XMem does all along
     far_anchor: float = 0.35  # share of batches in which the roll-out's far end is an anchor too
     learned: int = 4  # slices at the end of a roll-out that are learned from; those before only lead there
     spoiled: float = 0.1  # share of carried masks that are perturbed or leak before the next slice
     glimpse: float = 0.3  # weight of the loss on what the memory alone says of the mask, at stride 16
+
+    def __post_init__(self) -> None:
+        if self.learned < 2:  # one of them may be an anchor, which nothing is learned from
+            raise ConfigError(f"learned must be at least 2, got {self.learned}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +96,10 @@ class Recipe:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
         if self.batch < 2:
             raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
-        if self.network == "memory" and self.clip.slices < 2:
-            raise ConfigError(f"the memory model takes clips of 2 slices or more, got {self.clip.slices}")
+        if self.network != "interaction" and self.clip.slices < 2:
+            raise ConfigError(
+                f"the {self.network} network takes clips of 2 slices or more, got {self.clip.slices}"
+            )
 
 
 def read_recipe(path: Path) -> Recipe:

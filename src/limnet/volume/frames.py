@@ -65,11 +65,11 @@ def read_frame_folder(path: Path, *, labels: bool) -> Volume:
     names = [p for p in path.iterdir() if p.suffix.lower() in ENDINGS and not p.name.startswith(".")]
     if not names:
         raise VolumeError(f"{path}: folder without frames, must hold files ending in {', '.join(ENDINGS)}")
-    frames = [frame for name in sorted(names, key=_natural) for frame in _frames(name, labels=labels)]
+    frames = [frame for name in sorted(names, key=natural_order) for frame in _frames(name, labels=labels)]
     return _stack(frames, str(path), labels=labels)
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def natural_order(path: Path) -> tuple[list[str | int], str]:
     """Sort key by which frame2 comes before frame10."""
     parts = re.split(r"([0-9]+)", path.name.lower())
     return [int(part) if n % 2 else part for n, part in enumerate(parts)], path.name

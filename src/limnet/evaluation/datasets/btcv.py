@@ -38,9 +38,9 @@ ORGANS = {
 }
 OBJECTS = objects_named(ORGANS)
 PLACES = ("Training", "RawData/Training", "Abdomen/RawData/Training", "Abdomen")
-FORMS: tuple[
-    tuple[str, str, Callable[[str], str]], ...
-] = (  # folder of images, of labels, what a label is called when CASE is its image
+Form = tuple[str, str, Callable[[str], str]]
+# Folder of images, folder of labels, name of an image -> name of its labels
+FORMS: tuple[Form, ...] = (
     ("img", "label", lambda case: case.replace("img", "label")),
     ("averaged-training-images", "averaged-training-labels", lambda case: f"{case}_seg"),
 )

@@ -9,23 +9,25 @@ read all they are given, so they work in a box, at a bounded resolution (`region
 """
 
 from limnet.errors import ConfigError
-from limnet.evaluation.evaluate import NewSession
 from limnet.evaluation.methods.classical import METHODS
 from limnet.evaluation.methods.nninteractive import NnInteractiveSession, nninteractive_session
 from limnet.evaluation.methods.seeded import SeededSession
+from limnet.evaluation.trial import NewSession
 from limnet.volume import Volume
 
 __all__ = ["METHODS", "NnInteractiveSession", "SeededSession", "new_baseline", "nninteractive_session"]
 
 
 def new_baseline(name: str) -> NewSession:
-    """What makes sessions of the baseline `name`, one of METHODS; ConfigError for another name.
+    """What makes sessions of the baseline `name`, one of METHODS.
 
-    Its library is imported in the first round: ConfigError then, when it is not installed.
+    ConfigError for another name, and when the library that the baseline needs is not installed.
     """
     if name not in METHODS:
         raise ConfigError(f"no baseline is called {name!r}; known: {', '.join(METHODS)}")
     baseline = METHODS[name]
+    if baseline.library is not None:
+        baseline.library.load()
 
     def new_session(volume: Volume) -> SeededSession:
         return SeededSession(volume, baseline)

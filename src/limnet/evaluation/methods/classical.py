@@ -20,18 +20,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from importlib import import_module
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import ConfigError
 from limnet.evaluation.methods.edges import edge_strength
+from limnet.evaluation.methods.library import Library
 from limnet.evaluation.methods.region import BACKGROUND, OBJECT, Region
 from limnet.evaluation.methods.seeded import Baseline
 
 Score = NDArray[np.float32]
+
+SKIMAGE = Library("skimage.segmentation", "scikit-image")
+SIMPLEITK = Library("SimpleITK", "SimpleITK")
 
 # Few seeds stand in a large frame of background, so the walk must favour them. As it is: 0.49; with balls of
 # 2.5 mm instead of 4 mm: 0.39; with a share of 0.5, the plain majority, and beta 500: 0.34
@@ -50,7 +51,7 @@ def random_walker(region: Region) -> Score:
 
     Channels of RGB count together. Solved by conjugate gradients with a Jacobi preconditioner.
     """
-    segmentation = _library("skimage.segmentation", "scikit-image")
+    segmentation = SKIMAGE.load()
     with warnings.catch_warnings():  # of probabilities a little off [0, 1], which the threshold does not mind
         warnings.simplefilter("ignore")
         share = segmentation.random_walker(
@@ -88,16 +89,16 @@ def grow(region: Region) -> Score:
     distance (compact watershed; Neubert and Protzel, 2014): without that price a single click leaks through
     the weakest point of a boundary.
     """
-    segmentation = _library("skimage.segmentation", "scikit-image")
+    segmentation = SKIMAGE.load()
     edges = edge_strength(region, GROW_SIGMA_MM)
     labels = segmentation.watershed(edges, region.seeds.astype(np.int32), compactness=GROW_COMPACTNESS)
     return np.where(labels == OBJECT, 1, -1).astype(np.float32)
 
 
 METHODS: Mapping[str, Baseline] = {
-    "random-walker": Baseline(random_walker, max_voxels=80_000, seed_mm=4.0),
-    "geodesic": Baseline(geodesic, max_voxels=150_000, seed_mm=1.5),
-    "grow": Baseline(grow, max_voxels=150_000, seed_mm=1.5),
+    "random-walker": Baseline(random_walker, max_voxels=80_000, seed_mm=4.0, library=SKIMAGE),
+    "geodesic": Baseline(geodesic, max_voxels=150_000, seed_mm=1.5, library=SIMPLEITK),
+    "grow": Baseline(grow, max_voxels=150_000, seed_mm=1.5, library=SKIMAGE),
 }
 
 
@@ -105,20 +106,10 @@ def _travel_time(
     speed: NDArray[np.floating], starts: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
 ) -> Score:
     """Time (i, j, k) at which a front that leaves `starts` at 0 with `speed`, mm per unit, passes."""
-    sitk = _library("SimpleITK", "SimpleITK")
+    sitk = SIMPLEITK.load()
     image = sitk.GetImageFromArray(np.ascontiguousarray(speed, np.float32))  # its axes are k, j, i
     image.SetSpacing(spacing_mm[::-1])
     marching = sitk.FastMarchingImageFilter()
     marching.SetTrialPoints(np.argwhere(starts)[:, ::-1].tolist())
     times: Score = sitk.GetArrayFromImage(marching.Execute(image))
     return times
-
-
-def _library(module: str, package: str) -> ModuleType:
-    """A module of an optional package; ConfigError that says how to get it."""
-    try:
-        return import_module(module)
-    except ImportError:
-        raise ConfigError(
-            f"this baseline needs {package}, which is not installed; run: pip install 'limnet[benchmark]'"
-        ) from None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import ConfigError, PromptError
-from limnet.evaluation.evaluate import NewSession
+from limnet.evaluation.trial import NewSession
 from limnet.prompt import Voxel
 from limnet.volume import Volume
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import PromptError, VolumeError
+from limnet.evaluation.methods.library import Library
 from limnet.evaluation.methods.region import BACKGROUND, OBJECT, UNKNOWN, Region, region_around
 from limnet.prompt import Click, Voxel
 from limnet.volume import Volume
@@ -32,6 +33,7 @@ class Baseline:
     segment: Segment
     max_voxels: int  # of the working grid: bounds time and memory
     seed_mm: float  # radius of the ball that a click becomes
+    library: Library | None = None  # that the method cannot do without
 
 
 class SeededSession:
