@@ -52,7 +52,7 @@ def draw(
             plots.append(falls_by_round(objects, labels))
         if judged := {variant: found for variant, found in calibrations.items() if found.bins}:
             plots.append(reliability(judged, labels))
-        return plots
+        return sorted(plots, key=lambda plot: not plot.wide)  # no gaps beside the narrow ones
 
 
 def curves(sets: Mapping[Variant, Sequence[SetSummary]], labels: Labels) -> Plot:
