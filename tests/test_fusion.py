@@ -57,7 +57,25 @@ def test_no_change_is_a_change_too() -> None:
     [(0.51, Verdict(True, 0.9)), (0.5, Verdict(False, 0.6)), (0.0, Verdict(False, 0.6))],
 )
 def test_the_previous_mask_is_kept_above_the_threshold(preference: float, verdict: Verdict) -> None:
-    assert fuse(FakeLimNet(preference, previous_quality=0.9, quality=0.6), IMAGE, ONE, TWO, THERE) == verdict
+    model, current = FakeLimNet(preference, previous_quality=0.9, quality=0.6), TWO._replace(carried=10)
+    assert fuse(model, IMAGE, ONE, current, THERE) == verdict
+
+
+@pytest.mark.parametrize(
+    ("previous_carried", "carried", "keeps"),
+    [(0, 10, True), (10, 0, False), (10, 10, False), (-1, 10, False)],
+)
+def test_an_undecided_network_leaves_it_to_the_nearer_prompt(
+    previous_carried: int, carried: int, keeps: bool
+) -> None:
+    previous, current = ONE._replace(carried=previous_carried), TWO._replace(carried=carried)
+    assert fuse(FakeLimNet(0.5), IMAGE, previous, current, THERE).keeps_previous is keeps
+
+
+def test_where_nobody_carried_a_mask_the_preference_stands() -> None:
+    nobody = ONE._replace(carried=-1)
+    assert fuse(FakeLimNet(0.51), IMAGE, nobody, TWO, THERE).keeps_previous
+    assert not fuse(FakeLimNet(0.49), IMAGE, nobody, TWO, THERE).keeps_previous
 
 
 def test_without_a_previous_mask_only_the_quality_counts() -> None:

@@ -440,10 +440,10 @@ def test_fusion_keeps_the_previous_masks_but_on_the_prompt_slice() -> None:
     assert session.quality[[11, 12]].tolist() == pytest.approx([0.9, 0.6])  # of the mask that was kept
 
 
-def test_fusion_takes_the_new_masks_up_to_the_threshold() -> None:
-    session = two_rounds(preference=0.5, fusion=True)
-    assert filled(session) == [*range(9), 12]
-    assert session.rounds[1].provenance.tolist() == [0] * 9 + [1] * 7
+def test_an_undecided_fusion_keeps_what_is_nearer_to_its_prompt_and_else_takes_the_new_masks() -> None:
+    session = two_rounds(preference=0.5, fusion=True)  # 9 is nearer to 8 than to 12, 10 is half-way
+    assert filled(session) == [*range(10), 12]
+    assert session.rounds[1].provenance.tolist() == [0] * 10 + [1] * 6
 
 
 def test_without_fusion_the_new_masks_always_count() -> None:
