@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an evaluation in which something failed, 2 bad input or us
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except LimNetError as error:
             print(f"limnet: error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
+        except BrokenPipeError:  # whoever read, such as `head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+            return 0
         except KeyboardInterrupt:
             print("limnet: stopped", file=sys.stderr)
             return 130
