@@ -731,7 +731,7 @@ def test_boxes_cut_along_any_axis_are_found_alike() -> None:
 
 def test_fusion_finds_where_an_object_has_ended_in_the_first_round() -> None:
     class EndJudge(CopyLimNet):
-        """Prefers the empty mask from slice 11 on; knows slices by their reference-free distance alone."""
+        """Prefers the empty mask on slices more than two away from the prompt."""
 
         def judge(self, image, previous, current, nearness, reference):  # type: ignore[no-untyped-def]
             assert not previous.any() or np.array_equal(previous, current)

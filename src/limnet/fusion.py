@@ -85,17 +85,12 @@ def fuse(
 ) -> Verdict:
     """Judge a slice (3, H, W) by its masks; without a previous one only the quality is found.
 
-    The previous mask is kept when its preference exceeds the threshold stored with the weights.
+    The previous mask is kept when its preference, moved towards the mask from the nearer prompt, exceeds
+    the threshold stored with the weights.
     """
     before = current if previous is None else previous
     now, near = shrink(current.mask), nearness(np.array([before.carried, current.carried]))
-    judgement = model.judge(
-        shrink(image),
-        shrink(before.mask),
-        now,
-        near,
-        reference,
-    )
+    judgement = model.judge(shrink(image), shrink(before.mask), now, near, reference)
     if previous is not None and _favoured(judgement.preference, near) > model.manifest.threshold:
         return Verdict(True, judgement.previous_quality)
     return Verdict(False, judgement.quality)

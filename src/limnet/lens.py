@@ -105,7 +105,7 @@ class SliceCache:
 
 
 def _half(array: Array) -> NDArray[np.float16]:
-    """Half precision, saturating: an infinite shrinkage would make every mask NaN."""
+    """Half precision, saturating: an infinite feature would make every mask NaN."""
     largest = np.finfo(np.float16).max
     return np.clip(array, -largest, largest).astype(np.float16)
 
