@@ -1,14 +1,21 @@
-"""Prompts: what the user said on a slice, and where a user would click next."""
+"""Prompts: what the user said on a slice, and where a user would click next.
+
+All places are voxel indices of the volume, (i, j, k) in the array's own axis order: never mm, never
+screen pixels. A prompt lies in one slice; along which axis that slice is cut, whoever keeps it knows.
+"""
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Voxel = tuple[int, int, int]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,128 @@ class Click:
 
     index: Voxel  # (i, j, k), the array's own axis order
     positive: bool = True  # True marks the object, False the background
+
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        return (self.index,)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle drawn around the object, or around what is none of it; flat along its slice's axis."""
+
+    low: Voxel  # inclusive
+    high: Voxel  # inclusive
+    positive: bool = True
+
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        return self.low, self.high
+
+
+@dataclass(frozen=True)
+class Scribble:
+    """A line drawn on the object, or on the background."""
+
+    points: tuple[Voxel, ...]  # in drawing order, joined by straight lines; at least one
+    positive: bool = True
+
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        return self.points
+
+
+@dataclass(frozen=True)
+class Lasso:
+    """An outline drawn around the object, or around what is none of it."""
+
+    points: tuple[Voxel, ...]  # corners of a closed polygon, in drawing order; at least three
+    positive: bool = True
+
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        return self.points
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A slice's whole mask, set by hand with brush and eraser."""
+
+    axis: int
+    index: int  # of the slice along the axis
+    shape: tuple[int, int]  # (h, w) of the slice
+    data: bytes  # zlib of the packed bits
+
+    @classmethod
+    def of(cls, mask: Mask, axis: int, index: int) -> Painted:
+        """The slice `index` along `axis` painted like `mask` (h, w)."""
+        height, width = mask.shape
+        return cls(axis, index, (height, width), zlib.compress(np.packbits(mask).tobytes(), 1))
+
+    @property
+    def mask(self) -> Mask:
+        """(h, w), a new array."""
+        bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
+        return np.unpackbits(bits, count=self.shape[0] * self.shape[1]).reshape(self.shape).astype(bool)
+
+
+Prompt = Click | Box | Scribble | Lasso | Painted
+
+
+def slice_index(prompt: Prompt, axis: int) -> int:
+    """Where a prompt given on a slice along `axis` lies along it."""
+    return prompt.index if isinstance(prompt, Painted) else prompt.corners[0][axis]
+
+
+def in_plane(voxel: Voxel, axis: int) -> tuple[int, int]:
+    """Row and column of a voxel in its slice along `axis`.
+
+    >>> in_plane((4, 5, 6), 1)
+    (4, 6)
+    """
+    row, column = (n for a, n in enumerate(voxel) if a != axis)
+    return row, column
+
+
+def trace(points: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Every voxel (row, column) of the lines that join `points`, once each, in drawing order.
+
+    >>> trace([(0, 0), (1, 3)])
+    [(0, 0), (0, 1), (1, 2), (1, 3)]
+    """
+    found = dict.fromkeys(points[:1])
+    for (row, column), (next_row, next_column) in pairwise(points):
+        steps = max(abs(next_row - row), abs(next_column - column))
+        for step in range(1, steps + 1):  # halves are rounded down: whole numbers, the same on all machines
+            down = row + (2 * step * (next_row - row) + steps - 1) // (2 * steps)
+            right = column + (2 * step * (next_column - column) + steps - 1) // (2 * steps)
+            found[down, right] = None
+    return list(found)
+
+
+def fill(corners: Sequence[tuple[int, int]], shape: tuple[int, int]) -> Mask:
+    """What a closed polygon holds, its outline included: (row, column) corners -> (h, w).
+
+    Where the polygon crosses itself, what is enclosed twice is outside (even-odd rule).
+
+    >>> fill([(0, 0), (0, 2), (2, 2), (2, 0)], (3, 4)).astype(int).tolist()
+    [[1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0]]
+    """
+    closed = [*corners, corners[0]]
+    crossings = np.zeros((shape[0], shape[1] + 1), np.int64)
+    for (row, column), (next_row, next_column) in pairwise(closed):
+        first, last = sorted((row, next_row))
+        rows = np.arange(first, last)  # half-open, so that a corner is crossed once
+        if rows.size:
+            at = column + (rows - row) * ((next_column - column) / (next_row - row))
+            np.add.at(crossings, (rows, np.ceil(at).astype(int)), 1)
+    inside: Mask = (crossings[:, :-1].cumsum(1) % 2).astype(bool)
+    inside[tuple(np.array(trace(closed)).T)] = True
+    return inside
 
 
 def centre(region: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -29,6 +158,8 @@ def centre(region: NDArray[np.bool_]) -> tuple[int, ...]:
     >>> centre(region)
     (2, 2)
     """
+    from scipy import ndimage  # slow to import, and asked for by evaluation alone
+
     distance = ndimage.distance_transform_edt(np.pad(region, 1))
     flat = int(np.argmax(distance))
     return tuple(int(index) - 1 for index in np.unravel_index(flat, distance.shape))
