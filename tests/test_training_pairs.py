@@ -100,13 +100,14 @@ def test_the_farther_mask_is_kept_as_often_as_is_asked() -> None:
     assert 0.68 < np.mean(kept) < 0.82
 
 
-def test_the_judge_remembers_what_it_was_shown_last() -> None:
+def test_the_judge_remembers_what_it_was_shown_in_order() -> None:
     judge, rng = NearestJudge(np.random.default_rng(0), 0.0), np.random.default_rng(0)
     for _ in range(2):
         image, previous, current = rng.random((3, 3, 128, 128), np.float32)
         near = rng.random(2, np.float32)
         judge.judge(image, previous[0], current[0], near, THERE)
-    *arrays, reference = judge.judged
+    assert len(judge.judged) == 2
+    *arrays, reference = judge.judged[-1]
     for kept, shown in zip(arrays, (image, previous[0], current[0], near), strict=True):
         np.testing.assert_array_equal(kept, shown)
     assert reference is THERE

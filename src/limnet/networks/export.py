@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.onnx.operators import shape_as_tensor
 
 from limnet.errors import ConfigError
 from limnet.networks.fusion import FusionNetwork
@@ -38,7 +40,12 @@ class Graph:
 
 
 class CarryGraph(nn.Module):
-    """Memory read and mask-conditioned half in one graph."""
+    """Memory read and mask-conditioned half in one graph.
+
+    The read is `MemoryNetwork.read` in fewer and smaller steps, for one slice: similarities are one matrix
+    product, and only the `top_k` elements of a position are weighted and summed. Where more than `top_k`
+    elements are equally similar it keeps `top_k` of them, training keeps all.
+    """
 
     def __init__(self, network: MemoryNetwork) -> None:
         super().__init__()
@@ -60,9 +67,31 @@ class CarryGraph(nn.Module):
         """One step of a sweep -> logits (1, 1, H, W), sensory (1, Ch, h, w), usage (1, N)."""
         query = Query(key=key, shrinkage=key[:, :1], selection=selection, f16=key)
         memory = Memory(memory_key, memory_shrinkage, memory_value)
-        readout, usage = self.network.read(memory, query)
+        readout, usage = read_one(memory, query, self.network.config.top_k)
         logits, sensory = self.network.carry(image, mask, neighbour, hints, readout, sensory)
         return logits, sensory, usage
+
+
+def read_one(memory: Memory, query: Query, top_k: int) -> tuple[Tensor, Tensor]:
+    """`MemoryNetwork.read` for a batch of one -> readout (1, Cv, h, w), usage (1, N).
+
+    S = -s (e k^2 - 2 e q k + e q^2) / sqrt(Ck) is linear in (k^2, k, 1): a single product over 2 Ck + 1.
+    """
+    _, channels, h, w = query.key.shape
+    q = query.key.flatten(2)[0].transpose(0, 1)  # (HW, Ck)
+    e = query.selection.flatten(2)[0].transpose(0, 1)  # (HW, Ck)
+    k, value = memory.key[0], memory.value[0]  # (Ck, N), (Cv, N)
+    eq = e * q
+    asked = torch.cat([e, eq, (eq * q).sum(1, keepdim=True)], dim=1)  # (HW, 2 Ck + 1)
+    stored = torch.cat([k * k, -2 * k, torch.ones_like(k[:1])]) * (memory.shrinkage[0] / -math.sqrt(channels))
+    scores = asked @ stored  # (HW, N)
+    count = torch.minimum(torch.tensor(top_k), shape_as_tensor(scores)[1])  # stays a variable in the export
+    top, index = scores.topk(cast(int, count), dim=1)  # (HW, count), falling
+    affinity = top.softmax(dim=1)  # (HW, count)
+    found = value.transpose(0, 1)[index]  # (HW, count, Cv)
+    readout = (affinity[:, None] @ found)[:, 0].transpose(0, 1)  # (Cv, HW)
+    usage = torch.zeros_like(memory.shrinkage[0, 0]).scatter_add(0, index.flatten(), affinity.flatten())
+    return readout.reshape(1, -1, h, w), usage[None]
 
 
 class PotentiateGraph(nn.Module):

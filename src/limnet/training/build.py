@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from limnet.config import from_table
 from limnet.errors import ConfigError, WeightsError
+from limnet.model import MANIFEST
 from limnet.networks.backbone import imagenet_tensors
 from limnet.networks.export import export_networks
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
+from limnet.networks.restore import Networks, restore_networks
 from limnet.training.checkpoint import load_checkpoint
 from limnet.training.fusion import FusionStep
 from limnet.training.interaction import InteractionStep
@@ -24,6 +27,7 @@ from limnet.training.memory import MemoryStep
 from limnet.training.recipe import Recipe
 
 IMAGENET = "imagenet"
+SHIPPED = "shipped"  # the weights that are installed with the package
 
 
 class Step(Protocol):
@@ -82,6 +86,9 @@ def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, lis
         if source == IMAGENET:
             _start_from_imagenet(network)
             continue
+        if is_exported(source, folder):
+            clicker = _start_from_exported(network, recipe, source, folder)
+            continue
         kind, other = load_network(folder / source)
         if kind == recipe.network:
             load_tensors(network, other.state_dict(), folder / source)
@@ -111,6 +118,34 @@ def export_checkpoints(
     return {name: sum(p.numel() for p in network.parameters()) for name, network in networks.items()}
 
 
+def is_exported(source: str, folder: Path) -> bool:
+    """Whether `source` of a recipe's `start` means exported weights: the shipped ones or a folder."""
+    return source == SHIPPED or (folder / source / MANIFEST).exists()
+
+
+def exported_networks(source: str, folder: Path) -> Networks:
+    """The networks of the exported weights that `source` means; its path begins at `folder`."""
+    with as_file(files("limnet") / "weights") as shipped:
+        return restore_networks(shipped if source == SHIPPED else folder / source)
+
+
+def export_tuned(folders: Mapping[str, Path], source: str, start_folder: Path, out: Path) -> None:
+    """Exported weights once more, into `out`, the networks of the checkpoints in `folders` instead of theirs.
+
+    View size and threshold stay; the version says that they are tuned.
+    """
+    former = exported_networks(source, start_folder)
+    networks: dict[str, Any] = {kind: getattr(former, kind) for kind in ("interaction", "memory", "fusion")}
+    networks |= {kind: load_network(place)[1] for kind, place in folders.items()}
+    export_networks(
+        **networks,
+        folder=out,
+        version=former.manifest.version.removesuffix("-tuned") + "-tuned",
+        size=former.manifest.size,
+        threshold=former.manifest.threshold,
+    )
+
+
 def network_state(recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint must know to build its network again."""
     return {"network": recipe.network, "memory": asdict(recipe.memory)}
@@ -123,6 +158,22 @@ def _start_from_imagenet(network: nn.Module) -> None:
     elif isinstance(network, MemoryNetwork):
         network.query.backbone.start_from(tensors)
         network.carry.backbone.start_from(tensors)
+
+
+def _start_from_exported(
+    network: nn.Module, recipe: Recipe, source: str, folder: Path
+) -> InteractionNetwork | None:
+    """Fill a network from exported weights; the interaction network that goes with it."""
+    if not recipe.frozen:
+        raise ConfigError(
+            f"start: {source!r} is exported weights, whose batch norms are folded away; set frozen = true"
+        )
+    former = exported_networks(source, folder)
+    tensors = dict(getattr(former, recipe.network).state_dict())
+    if isinstance(network, MemoryNetwork):  # `glimpse` is not exported: it keeps its random start
+        tensors |= {name: t for name, t in network.state_dict().items() if name.startswith("glimpse.")}
+    load_tensors(network, tensors, folder / source)
+    return former.interaction
 
 
 def _step(network: nn.Module, recipe: Recipe, seed: int, clicker: InteractionNetwork | None) -> Step:

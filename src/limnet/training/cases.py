@@ -18,6 +18,7 @@ from limnet.volume import Volume, read_mask, read_volume
 SUFFIX = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd|png|jpg|jpeg)$", re.IGNORECASE)
 MAX_OBJECTS = 250  # per case; label maps are kept in one byte
 MAX_COMPONENTS = 40  # per case, the largest ones
+MIN_VOXELS = 30  # of an object; smaller labels are never drawn
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class TrainingCase:
     image: NDArray[np.float16] | None  # (I, J, K) or (I, J, K, 3) in [0, 1]; None: label map alone
     labels: NDArray[np.uint8]  # (I, J, K)
     spacing: tuple[float, float, float]  # mm
-    objects: tuple[TrainingObject, ...]
+    objects: tuple[TrainingObject, ...]  # none: an image without labels
 
 
-def training_objects(labels: NDArray[np.uint8], min_voxels: int = 30) -> tuple[TrainingObject, ...]:
+def training_objects(labels: NDArray[np.uint8], min_voxels: int = MIN_VOXELS) -> tuple[TrainingObject, ...]:
     """Every label of (I, J, K) with at least `min_voxels` voxels; 0 is background."""
     counts = np.bincount(labels.ravel(), minlength=256)
     boxes = ndimage.find_objects(labels)
@@ -61,15 +62,23 @@ def case_of(
     split_components: bool = False,
 ) -> TrainingCase:
     """Bring one volume and its labels into the compact form that clips are cut from."""
-    small = _split(labels > 0) if split_components else _renumber(labels)
-    return TrainingCase(
-        name=name,
-        group=group,
-        image=None if volume is None else _unit_range(volume.array),
-        labels=small,
-        spacing=spacing,
-        objects=training_objects(small),
-    )
+    image = None if volume is None else _unit_range(volume.array)
+    if split_components:
+        small = _split(labels > 0)
+        return TrainingCase(name, group, image, small, spacing, training_objects(small))
+    return case_with_labels(name, group, image, labels, spacing)
+
+
+def case_with_labels(
+    name: str,
+    group: str,
+    image: NDArray[np.float16] | None,
+    labels: NDArray[np.integer],
+    spacing: tuple[float, float, float],
+) -> TrainingCase:
+    """A case of an image already in [0, 1] and labels of any ids; the most voluminous ones are kept."""
+    small = _renumber(labels)
+    return TrainingCase(name, group, image, small, spacing, training_objects(small))
 
 
 def read_cases(
@@ -100,6 +109,30 @@ def read_cases(
             f"{folder}: no training cases; expected SET/images/CASE.nii.gz and SET/labels/CASE.nii.gz,"
             f" or label maps SET/CASE.nii.gz, below it"
         )
+
+
+def read_images(folder: Path, exclude: Sequence[str] = ()) -> Iterator[TrainingCase]:
+    """All images below `folder` but those in folders called labels: cases without objects.
+
+    One that cannot be read is named in a warning and left out; a folder without any is a CaseError.
+    """
+    found = 0
+    for place in sorted({folder, *(path for path in folder.rglob("*") if path.is_dir())}):
+        group = place.parent.name if place.name == "images" else place.name
+        for path in sorted(_files(place)) if place.name != "labels" else ():
+            name = SUFFIX.sub("", path.name)
+            if any(re.fullmatch(pattern, name) for pattern in exclude):
+                continue
+            try:
+                volume = read_volume(path)
+            except LimNetError as error:
+                warnings.warn(f"left out: {error}", LimNetWarning, stacklevel=2)
+                continue
+            found += 1
+            empty = np.zeros(volume.shape, np.uint8)
+            yield TrainingCase(name, group, _unit_range(volume.array), empty, volume.spacing, ())
+    if not found:
+        raise CaseError(f"{folder}: no images; expected NIfTI, NRRD, MetaImage or picture files below it")
 
 
 def _label_files(folder: Path) -> Iterator[tuple[Path, Path]]:

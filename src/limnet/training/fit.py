@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from limnet.training.build import Step, build, load_tensors, network_state, network_tensors
 from limnet.training.cases import TrainingCase
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
+from limnet.training.device import device_of
 from limnet.training.pairs import batch_stream
 from limnet.training.recipe import Recipe
-from limnet.training.stream import is_held_out, loader
+from limnet.training.stream import ClipStream, is_held_out, loader
 
 VALIDATION_SEED = 20_000
 LOG_SECONDS = 10.0
@@ -45,23 +46,30 @@ def fit(
     start_folder: Path = Path(),
     workers: int = 1,
     shards: int = 1,
+    device: str = "cpu",
 ) -> Iterator[Progress]:
     """Train for `minutes` and keep the checkpoint, a CSV of figures and its plot in `folder`.
 
     Yields a Progress every few seconds and after each validation. With `resume` the run goes on from
     the checkpoint in `folder`: step, optimiser and schedule continue. `shards` splits every batch over
     threads, one core each: on two cores the memory model's small operations gain half from it.
+    Network, loss and optimiser are on `device`; see `training.device`.
     """
     network, steps = build(recipe, start_folder, shards)
+    _move(network, steps, torch.device(device))
     optimiser = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     done, spent = _restore(folder, network, optimiser) if resume else (0, 0.0)
-    network.train()
+    network.train(not recipe.frozen)  # evaluation mode only freezes batch norm: nothing is dropped out
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from its stubs
     trained = [case for case in cases if not is_held_out(case, recipe.data)]
-    batches = iter(loader(batch_stream(recipe, trained, folder, recipe.seed + done + 1), workers))
-    held_out = _validation_batches(recipe, [case for case in cases if is_held_out(case, recipe.data)], folder)
+    stream = batch_stream(recipe, trained, folder, recipe.seed + done + 1)
+    if isinstance(stream, ClipStream) and device.startswith("cuda"):  # Metal lacks operators that shapes need
+        stream.make_ahead(device)
+    batches = iter(loader(stream, workers))
+    unseen = [case for case in cases if case.objects and is_held_out(case, recipe.data)]
+    held_out = _validation_batches(recipe, unseen, folder)
     log = Log(folder, append=resume)
     began = time.monotonic() - spent * 60
     budget, meter, validated = spent + minutes, Meter(), spent
@@ -76,11 +84,12 @@ def fit(
         done += 1
         now = (time.monotonic() - began) / 60
         if meter.seconds > LOG_SECONDS:
-            yield log.write(Progress(done, now, share, meter.take()))
+            yield log.write(Progress(done, now, share, speed(meter.take(), len(image))))
         over = now >= budget
         if over or now - validated >= recipe.validate_minutes:
             validated = now
             yield log.write(Progress(done, now, share, _validate(steps[0], held_out), validation=True))
+            network.train(not recipe.frozen)
             _save(folder, recipe, network, optimiser, done, now)
         if over:
             log.plot()
@@ -91,6 +100,12 @@ def learning_rate(recipe: Recipe, step: int, share: float) -> float:
     """Linear warm-up over the first steps, then a cosine over the budget down to 1 % of the peak."""
     cosine = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share))
     return recipe.learning_rate * cosine * min(1.0, (step + 1) / recipe.warmup_steps)
+
+
+def speed(figures: dict[str, float], batch: int) -> dict[str, float]:
+    """A report with samples per second and the share of time spent waiting for clips, in [0, 1]."""
+    rate = figures["steps_per_second"]
+    return {**figures, "samples_per_second": rate * batch, "waiting": figures["data_wait"] * rate}
 
 
 class Meter:
@@ -197,6 +212,7 @@ def _validation_batches(
 ) -> list[tuple[Tensor, Tensor]]:
     """A fixed set of clips of held-out patients (random shapes where there are none)."""
     data = replace(recipe.data, shapes=0.0) if cases else replace(recipe.data, bank=8)
+    data = replace(data, supervoxels=0.0)
     fixed = replace(recipe, data=data, batch=min(16, recipe.validation_clips))
     stream = iter(batch_stream(fixed, cases, folder, VALIDATION_SEED))
     return [next(stream) for _ in range(-(-recipe.validation_clips // fixed.batch))]
@@ -210,6 +226,15 @@ def _validate(step: Step, batches: Sequence[tuple[Tensor, Tensor]]) -> dict[str,
     figures = meter.take()
     del figures["steps_per_second"]
     return figures
+
+
+def _move(network: nn.Module, steps: Sequence[Step], device: torch.device) -> None:
+    """Bring a network to a device, and the interaction network by which some steps make first masks."""
+    network.to(device)
+    for step in steps:
+        clicker = getattr(step, "clicker", None)
+        if isinstance(clicker, nn.Module):
+            clicker.to(device)
 
 
 def _save(
@@ -232,7 +257,12 @@ def _restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer)
     """Load network and optimiser; the step and the minutes spent so far."""
     tensors, state = load_checkpoint(folder)
     load_tensors(network, network_tensors(tensors), folder)
+    device = device_of(network)
     for name, parameter in network.named_parameters():
         kept = {key: tensors.get(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
-        optimiser.state[parameter] = {key: tensor for key, tensor in kept.items() if tensor is not None}
+        optimiser.state[parameter] = {  # AdamW counts its steps on the processor
+            key: tensor if key == "step" else tensor.to(device)
+            for key, tensor in kept.items()
+            if tensor is not None
+        }
     return int(state["step"]), float(state["minutes"])

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limnet.networks.fusion import FusionNetwork, Judgement
+from limnet.training.device import moved
 from limnet.training.losses import batch_dice
 
 CLEAR_DIFFERENCE = 0.1  # of Dice, from which a pair counts fully
@@ -24,6 +25,7 @@ class FusionStep:
         A pair of nearly equal masks hardly counts in the preference; every mask counts in the quality.
         """
         del progress
+        image, masks = moved((image, masks), self.network)
         dice, judgement = _dice(masks), self._judge(image, masks)
         difference = dice[:, 0] - dice[:, 1]  # (B,)
         weight = (difference.abs() / CLEAR_DIFFERENCE).clamp(max=1)
@@ -36,6 +38,7 @@ class FusionStep:
     def validate(self, image: Tensor, masks: Tensor) -> dict[str, float]:
         """The same figures in evaluation mode."""
         self.network.eval()
+        image, masks = moved((image, masks), self.network)
         judgement = self._judge(image, masks)
         self.network.train()
         return _figures(judgement.preference, judgement.quality, _dice(masks))

@@ -1,4 +1,8 @@
-"""Training of the interaction network: iterative clicks against its own errors (RITM, arXiv:2102.06583)."""
+"""Training of the interaction network: iterative clicks against its own errors (RITM, arXiv:2102.06583).
+
+The first prompt of a sample may be a box, a scribble or a lasso instead. An area is looked at twice, as in
+use (`limnet.answer`), and corrected by clicks afterwards.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limnet.answer import LOOKS
 from limnet.hints import by_colour, click_hints, click_maps
 from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, leak, perturb
+from limnet.training.device import moved
 from limnet.training.losses import batch_dice, mask_loss
+from limnet.training.prompting import Area, drawn_box, drawn_lasso, scribble
 from limnet.training.recipe import ClicksConfig
 
 VALIDATION_ROUNDS = 3
@@ -31,6 +38,8 @@ class ClickedSlices:
         self.config = config
         self.rng = rng
         self.clicks: list[list[SliceClick]] = [[] for _ in image]
+        self.areas: list[Area | None] = [None for _ in image]  # that the network is being told of
+        self.num_prompts = 0
         self.previous = torch.zeros_like(image[:, :1]) if previous is None else previous  # (B, 1, H, W)
 
     @classmethod
@@ -59,20 +68,45 @@ class ClickedSlices:
         return cls(image[every, chosen], truth[every, chosen], config, rng, previous)
 
     def click(self) -> None:
-        """Each slice gets a click on its largest error; a perfect slice gets none."""
-        for clicks, truth, mask in zip(
-            self.clicks, self.truth, self.previous[:, 0].numpy() > 0.5, strict=True
-        ):
-            click = error_click(truth, mask, self.rng, self.config.central)
-            if click is not None:
-                clicks.append(click)
+        """Each slice gets a prompt on its largest error; a perfect slice gets none.
+
+        A slice that was given a box or a lasso gets nothing more before the network has looked twice.
+        """
+        for index in range(len(self.clicks)):
+            self._leave_area(index)
+            if self.areas[index] is None:
+                self._give(index)
+        self.num_prompts += 1
+
+    def _give(self, index: int) -> None:
+        """One prompt on one slice."""
+        truth, mask, config = self.truth[index], self.previous[index, 0].numpy() > 0.5, self.config
+        others = config.boxes + config.lassos + config.scribbles
+        kind = self.rng.random() if others > 0 and self.num_prompts == 0 else 1.0
+        if kind < config.boxes + config.lassos and truth.any():
+            area = (drawn_box if kind < config.boxes else drawn_lasso)(truth, self.rng)
+            self.areas[index] = area
+            self.previous[index, 0] = torch.from_numpy(area.start.astype(np.float32))
+        elif config.boxes + config.lassos <= kind < others:
+            self.clicks[index] += scribble(truth, mask, self.rng)
+        else:
+            click = error_click(truth, mask, self.rng, config.central)
+            self.clicks[index] += [click] if click is not None else []
+
+    def _leave_area(self, index: int) -> None:
+        """What the network found outside a slice's area does not count; after two looks it is done with."""
+        area = self.areas[index]
+        if area is not None:
+            self.previous[index, 0] *= torch.from_numpy(area.inside)
+            self.areas[index] = area if self.num_prompts < LOOKS else None
 
     def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Image, previous mask, click maps and hints, as the network takes them."""
         size = self.image.shape[-1]
         seeds = np.zeros((2, len(self.clicks), size, size), bool)
         maps = np.zeros((len(self.clicks), 2, size, size), np.float32)
-        for index, clicks in enumerate(self.clicks):
+        for index, (given, area) in enumerate(zip(self.clicks, self.areas, strict=True)):
+            clicks = given if area is None else [*area.marks, *given]
             for sign, positive in enumerate((True, False)):
                 pixels = [(c.row, c.column) for c in clicks if c.positive is positive]
                 maps[index, sign] = click_maps(pixels, size)
@@ -86,7 +120,7 @@ class ClickedSlices:
         """Let the network answer the clicks; its mask becomes the previous mask."""
         training = network.training
         network.eval()
-        self.previous = (network(*self.inputs()) > 0).float()
+        self.previous = (network(*moved(self.inputs(), network)) > 0).float().cpu()
         network.train(training)
 
 
@@ -106,8 +140,8 @@ class InteractionStep:
             slices.click()
             slices.advance(self.network)
         slices.click()
-        logits = self.network(*slices.inputs())
-        wanted = torch.from_numpy(slices.truth)  # (B, H, W)
+        logits = self.network(*moved(slices.inputs(), self.network))
+        wanted = torch.from_numpy(slices.truth).to(logits.device)  # (B, H, W)
         dice = batch_dice(logits[:, 0] > 0, wanted).mean()
         return mask_loss(logits, wanted[:, None].float()), {"dice": float(dice)}
 

@@ -14,6 +14,7 @@ from limnet.hints import by_colour, mask_hints
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, Query
 from limnet.training.clicking import leak, perturb
+from limnet.training.device import moved
 from limnet.training.interaction import ClickedSlices
 from limnet.training.losses import batch_dice, mask_loss
 from limnet.training.recipe import ClicksConfig, RolloutConfig
@@ -84,7 +85,7 @@ class MemoryStep:
         end = len(rollout) - (1 if anchor and len(rollout) > leading + 1 else 0)  # its truth was given
         losses = []
         for t, (logits, glimpse) in enumerate(rollout[leading:end], start=1 + leading):
-            wanted = truth[:, t : t + 1]
+            wanted = truth[:, t : t + 1].to(logits.device)
             coarse = F.binary_cross_entropy_with_logits(
                 glimpse, F.adaptive_avg_pool2d(wanted, glimpse.shape[-1])
             )
@@ -103,33 +104,35 @@ class MemoryStep:
     def _roll_out(self, image: Tensor, truth: Tensor, first: Tensor, policy: Policy) -> list[Carried]:
         """What comes of slices 1 .. S-1."""
         network, (batch, slices) = self.network, image.shape[:2]
-        queries = _by_slice(network.query(image.flatten(0, 1)), batch)
+        seen, known, mask = moved((image, truth, first[:, None]), network)
+        queries = _by_slice(network.query(seen.flatten(0, 1)), batch)
         written = Written()
-        written.write(queries[0], network.value(image[:, 0], first[:, None], queries[0].f16))
+        written.write(queries[0], network.value(seen[:, 0], mask, queries[0].f16))
         if policy.anchor and slices > 2:
-            written.write(queries[-1], network.value(image[:, -1], truth[:, -1:], queries[-1].f16))
-        sensory = torch.zeros(batch, network.config.sensory_dim, *queries[0].key.shape[2:])
-        mask, rollout, learning = first[:, None], list[Carried](), torch.is_grad_enabled()
+            written.write(queries[-1], network.value(seen[:, -1], known[:, -1:], queries[-1].f16))
+        sensory = torch.zeros(
+            batch, network.config.sensory_dim, *queries[0].key.shape[2:], device=seen.device
+        )
+        rollout, learning = list[Carried](), torch.is_grad_enabled()
         for t in range(1, slices):
             with torch.set_grad_enabled(learning and t > policy.leading):
                 readout, _ = network.read(written.memory, queries[t])
                 here, beside = image[:, t].numpy(), image[:, t - 1].numpy()
-                hints = by_colour(here, beside, mask[:, 0].numpy(), hints=mask_hints)
-                logits, sensory = network.carry(
-                    image[:, t], mask, image[:, t - 1], torch.from_numpy(hints), readout, sensory
-                )
+                hints = by_colour(here, beside, mask[:, 0].cpu().numpy(), hints=mask_hints)
+                told = torch.from_numpy(hints).to(seen.device)
+                logits, sensory = network.carry(seen[:, t], mask, seen[:, t - 1], told, readout, sensory)
                 rollout.append(Carried(logits, network.glimpse(readout)))
-                mask = self._next_mask(image[:, t], logits.detach().sigmoid(), truth[:, t : t + 1], policy)
+                mask = self._next_mask(image[:, t], logits.detach().sigmoid(), known[:, t : t + 1], policy)
                 if t % policy.write_every == 0 and t < slices - 1:
-                    written.write(queries[t], network.value(image[:, t], mask, queries[t].f16))
+                    written.write(queries[t], network.value(seen[:, t], mask, queries[t].f16))
         return rollout
 
     def _next_mask(self, image: Tensor, own: Tensor, truth: Tensor, policy: Policy) -> Tensor:
         """What the next slice is told: this one's own mask, the truth, or a spoiled one; (B, 1, H, W)."""
-        taught = torch.from_numpy(self.rng.random((len(own), 1, 1, 1)) < policy.teacher)
+        taught = torch.from_numpy(self.rng.random((len(own), 1, 1, 1)) < policy.teacher).to(own.device)
         mask = torch.where(taught, truth, own)
         for index in np.flatnonzero(self.rng.random(len(own)) < policy.spoiled):
-            inside = mask[index, 0].numpy() > 0.5
+            inside = mask[index, 0].cpu().numpy() > 0.5
             wrong = (
                 perturb(inside, self.rng)
                 if self.rng.random() < 0.5
@@ -157,7 +160,7 @@ class MemoryStep:
     @staticmethod
     def _figures(rollout: list[Carried], truth: Tensor) -> dict[str, float]:
         """Dice where the object is: ours, the copied mask's, ours on the last slice; and where it ended."""
-        masks = torch.cat([carried.logits for carried in rollout], 1) > 0  # (B, S-1, H, W)
+        masks = (torch.cat([carried.logits for carried in rollout], 1) > 0).cpu()  # (B, S-1, H, W)
         real = truth > 0.5
         seen = real[:, 1:].any(-1).any(-1)  # (B, S-1)
         dice = batch_dice(masks, real[:, 1:])

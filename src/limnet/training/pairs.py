@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class Judged(NamedTuple):
 
 
 class NearestJudge:
-    """Stands in for the fusion network and remembers what it was shown last.
+    """Stands in for the fusion network and remembers what it was shown, in order.
 
     It keeps the mask from the nearer prompt, and now and then the other one, so that bad states are met
     too. A network that is not trained yet could not decide, and rounds without any fusion would be worse
@@ -62,7 +63,7 @@ class NearestJudge:
     """
 
     def __init__(self, rng: np.random.Generator, contrary: float) -> None:
-        self.judged: Judged
+        self.judged = deque[Judged]()
         self._rng = rng
         self._contrary = contrary  # share of slices on which the farther mask is kept
 
@@ -75,7 +76,7 @@ class NearestJudge:
         reference: Reference,
     ) -> Judgement:
         """Prefer by nearness alone; quality is not known."""
-        self.judged = Judged(image, previous, current, nearness, reference)
+        self.judged.append(Judged(image, previous, current, nearness, reference))
         nearer = bool(nearness[0] > nearness[1])
         return Judgement(float(nearer != (self._rng.random() < self._contrary)), 0.5, 0.5)
 
@@ -158,7 +159,8 @@ def _drawn(cases: Sequence[TrainingCase], rng: np.random.Generator) -> TrainingC
 def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.random.Generator) -> list[Pair]:
     """One session with a careless simulated user: what fusion had to judge, slice by slice, round by round.
 
-    Fusion of `model` is left to a NearestJudge.
+    Fusion of `model` is left to a NearestJudge. The model must have one lane: there slices are judged in the
+    order in which they come.
     """
     judge = NearestJudge(rng, recipe.pairs.contrary)
     model.judge = judge.judge  # type: ignore[method-assign]  # the networks are the recorder's own
@@ -170,7 +172,13 @@ def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.ran
         if click is None or (number == 0 and not click.positive):
             break
         session.click(click.index, click.positive)
-        judged = {item.index: judge.judged for item in session.sweep()}
+        judged: dict[int, Judged] = {}
+        for item in session.sweep():
+            if item.index == click.index[axis]:  # the sweep begins, or begins anew in a larger view
+                judged = {item.index: judge.judged.pop()}
+                judge.judged.clear()
+            else:
+                judged[item.index] = judge.judged.popleft()
         pairs += _round_pairs(judged, session.rounds[-1], truth, recipe.pairs.slices, rng)
         mask = session.mask
     return pairs
@@ -206,7 +214,7 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
         export_networks(
             interaction, memory, fusion, Path(place), version="training", size=recipe.clip.size, threshold=0.5
         )
-        return LimNet(Path(place))
+        return LimNet(Path(place), threads=1)
 
 
 def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:

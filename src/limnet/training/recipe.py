@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from limnet.config import from_table, read_toml
 from limnet.errors import ConfigError
@@ -19,11 +21,13 @@ class DataConfig:
     """What clips are made of. Weights say how often a set is drawn, whatever its number of cases."""
 
     shapes: float = 1.0  # weight of random-shape volumes
+    supervoxels: float = 0.0  # weight of supervoxels of all images, those without labels among them
     weights: dict[str, float] = field(default_factory=dict)  # by set name
     default_weight: float = 1.0  # of a set that `weights` does not name
     exclude: tuple[str, ...] = ()  # regular expressions of case names never trained on
     split_components: tuple[str, ...] = ()  # sets whose every component is an object of its own
     bank: int = 160  # random-shape volumes kept; the oldest are replaced while training
+    supervoxel_bank: int = 80  # crops with supervoxels kept, replaced likewise
     validate_every: int = 12  # one patient in so many is held out
 
 
@@ -36,6 +40,13 @@ class ClicksConfig:
     carried: float = 0.7  # ... share of these masks that come from another slice of the clip ...
     leak: float = 0.25  # ... and share of them that run over into a neighbour of the same grey
     central: float = 0.5  # share of clicks in the middle of the error, others anywhere in it
+    boxes: float = 0.0  # share of samples whose first prompt is a box ...
+    scribbles: float = 0.0  # ... a scribble ...
+    lassos: float = 0.0  # ... a lasso instead of a click
+
+    def __post_init__(self) -> None:
+        if self.boxes + self.scribbles + self.lassos > 1:
+            raise ConfigError("the shares boxes, scribbles and lassos must not exceed 1 together")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +85,9 @@ class Recipe:
     """One training run of one network."""
 
     network: str  # interaction, memory or fusion
-    start: tuple[str, ...] = ()  # "imagenet" and/or paths of weights to start from, relative to the recipe
+    start: tuple[str, ...] = ()  # "imagenet", "shipped" (weights), paths of others, relative to the recipe
+    minutes: float = 60.0  # the budget where the command gives none
+    frozen: bool = False  # batch norms keep their statistics; exported weights need it
     seed: int = 0
     batch: int = 16
     learning_rate: float = 1e-3  # peak; falls as a cosine to 1 % at the end of the budget
@@ -105,3 +118,34 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe; an unknown key, a wrong type or a missing file is a ConfigError naming the place."""
     return from_table(Recipe, read_toml(path), str(path))
+
+
+def read_recipes(path: Path) -> tuple[Recipe, ...]:
+    """The recipes of a file in the order in which they run: one, or one for each of its [[stages]].
+
+    What stands outside the stages holds for all of them; where a stage says otherwise, it has the last word.
+    """
+    table = read_toml(path)
+    if "stages" not in table:
+        return (from_table(Recipe, table, str(path)),)
+    stages, shared = table["stages"], {key: value for key, value in table.items() if key != "stages"}
+    if not isinstance(stages, list) or not all(isinstance(stage, Mapping) for stage in stages) or not stages:
+        raise ConfigError(f"{path}: stages: expected one or more tables [[stages]], got {stages!r}")
+    recipes = tuple(
+        from_table(Recipe, _laid_over(shared, stage), f"{path} stage {number}")
+        for number, stage in enumerate(stages, start=1)
+    )
+    networks = [recipe.network for recipe in recipes]
+    if len(set(networks)) < len(networks):
+        raise ConfigError(f"{path}: two stages train the same network; expected one each, got {networks}")
+    return recipes
+
+
+def _laid_over(table: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Both tables in one; `other` has the last word, table by table."""
+    merged = dict(table)
+    for key, value in other.items():
+        below = merged.get(key)
+        is_table = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _laid_over(below, value) if is_table else value  # type: ignore[arg-type]  # is_table
+    return merged

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from limnet.training.bank import Bank
 from limnet.training.cases import TrainingCase, case_of
 from limnet.training.clips import Clip, ClipConfig, sample_clip
 from limnet.training.recipe import DataConfig, Recipe
 from limnet.training.shapes import ShapeFactory
+from limnet.training.supervoxels import SUPERVOXELS, supervoxel_case
 
 SHAPES = "random shapes"
 MAX_TRIES = 200  # draws of one clip before giving up on the data
@@ -45,10 +47,11 @@ class Mixture:
 
     @classmethod
     def of(cls, cases: Sequence[TrainingCase], data: DataConfig) -> Mixture:
-        """Group cases by set and look up the weights."""
+        """Group cases by set and look up the weights; images without labels have nothing to draw."""
         groups: dict[str, list[TrainingCase]] = {}
         for case in cases:
-            groups.setdefault(case.group, []).append(case)
+            if case.objects:
+                groups.setdefault(case.group, []).append(case)
         weights = {group: data.weights.get(group, data.default_weight) for group in groups}
         return cls(groups, weights)
 
@@ -65,12 +68,27 @@ class Mixture:
 
 
 class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
-    """Batches (B, S, 3, H, W) and truth (B, S, H, W), without end."""
+    """Batches (B, S, 3, H, W) and truth (B, S, H, W), without end.
+
+    Clips are cut on the processor. Random-shape volumes are made there too, unless `make_ahead` has made
+    them elsewhere.
+    """
 
     def __init__(self, recipe: Recipe, cases: Sequence[TrainingCase], seed: int) -> None:
         self.recipe = recipe
         self.cases = cases
         self.seed = seed
+        self._ahead: list[TrainingCase] = []
+
+    def make_ahead(self, device: str) -> None:
+        """Fill the bank of random-shape volumes on `device` before any process that makes clips starts.
+
+        Those processes cannot use a GPU that this one uses; they replace what is made here as they go.
+        """
+        rng = np.random.default_rng((self.seed, 1 << 20))  # of no worker
+        factory = ShapeFactory(self.recipe.shapes, self.seed * 1000 + 999, device)
+        wanted = self.recipe.data.bank if self.recipe.data.shapes > 0 else 0
+        self._ahead = [shape_case(factory, rng) for _ in range(wanted)]
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         worker = torch.utils.data.get_worker_info()
@@ -80,33 +98,34 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         rng = np.random.default_rng((self.seed, number))
         factory = ShapeFactory(self.recipe.shapes, seed=self.seed * 1000 + number)
         mixture = Mixture.of(self.cases, self.recipe.data)
-        bank: list[TrainingCase] = []
-        if self.recipe.data.shapes > 0:
-            mixture.cases[SHAPES] = bank
-            mixture.weights[SHAPES] = self.recipe.data.shapes
+        banks = self._banks(factory, rng)
+        for name, (bank, weight) in banks.items():
+            mixture.cases[name] = bank.cases
+            mixture.weights[name] = weight
         for step in range(1 << 62):
-            self._refresh(bank, factory, rng, step)
+            for bank, _ in banks.values():
+                bank.refresh(step)
             clips = [mixture.draw(self.recipe.clip, rng) for _ in range(self.recipe.batch)]
             yield stack_clips(clips)
 
-    def _refresh(
-        self, bank: list[TrainingCase], factory: ShapeFactory, rng: np.random.Generator, step: int
-    ) -> None:
-        """Fill the bank: a few volumes at once, then one every few steps; a full bank has one replaced."""
-        data = self.recipe.data
-        if data.shapes <= 0:
-            return
-        while len(bank) < min(8, data.bank):
-            bank.append(shape_case(factory, rng))
-        if len(bank) < data.bank and step % 4 == 0:
-            bank.append(shape_case(factory, rng))
-        elif step % 20 == 0:
-            bank[rng.integers(len(bank))] = shape_case(factory, rng)
+    def _banks(self, factory: ShapeFactory, rng: np.random.Generator) -> dict[str, tuple[Bank, float]]:
+        """The sources that are made while training, and their weights."""
+        data, banks = self.recipe.data, {}
+        images = [case for case in self.cases if case.image is not None]
+        if data.shapes > 0:
+            banks[SHAPES] = (Bank(lambda: shape_case(factory, rng), data.bank, rng), data.shapes)
+            banks[SHAPES][0].cases.extend(self._ahead)
+        if data.supervoxels > 0 and images:
+            banks[SUPERVOXELS] = (
+                Bank(lambda: supervoxel_case(images, rng), data.supervoxel_bank, rng),
+                data.supervoxels,
+            )
+        return banks
 
 
 def shape_case(factory: ShapeFactory, rng: np.random.Generator) -> TrainingCase:
     """A random-shape volume as a case: (size, size, depth) with thin or thick slices."""
-    labels = factory.labels().numpy().transpose(1, 2, 0)
+    labels = factory.labels().cpu().numpy().transpose(1, 2, 0)
     thickness = float(rng.choice([1.0, 1.0, 1.0, 1.4, 2.0]))
     keep = int(rng.choice([1, 1, 2, 4]))
     return case_of("shapes", SHAPES, None, labels[..., ::keep], (1.0, 1.0, keep * thickness))

@@ -1,0 +1,138 @@
+"""Restore: exported graphs back into torch networks, so that training can go on from shipped weights.
+
+An exported graph has batch norms folded into the convolutions before them. Restored, a batch norm does
+nothing but add the folded offset; its statistics mean nothing any more, so it must stay in evaluation mode.
+Layers meet by order: convolutions and linear layers run in the same order in torch and in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from limnet.errors import WeightsError
+from limnet.model import Manifest, read_manifest, verify
+from limnet.networks.export import Graph, graphs
+from limnet.networks.fusion import FusionNetwork
+from limnet.networks.interaction import InteractionNetwork
+from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
+
+WEIGHTED = ("Conv", "Gemm")  # ONNX operators of torch's convolutions and linear layers
+
+
+class Networks(NamedTuple):
+    """The three networks of exported weights, in evaluation mode."""
+
+    interaction: InteractionNetwork
+    memory: MemoryNetwork  # its `glimpse`, which only training uses, is not exported: it is new
+    fusion: FusionNetwork
+    manifest: Manifest
+
+
+class Layer(NamedTuple):
+    """A layer with weights, and the batch norm that runs right after it."""
+
+    layer: nn.Conv2d | nn.Linear
+    norm: nn.BatchNorm2d | None
+
+
+def restore_networks(folder: Path) -> Networks:
+    """The networks whose graphs and manifest are in `folder`; WeightsError when damaged or of others.
+
+    Weights are stored in half precision, so the networks equal the graphs, not what was exported.
+    """
+    import onnx
+
+    verify(folder)
+    manifest = read_manifest(folder)
+    models = {name: onnx.load(folder / f"{name}.onnx") for name in manifest.sha256}
+    top_k = _top_k(models["carry"], folder)
+    sizes = {name: getattr(manifest, name) for name in ("key_dim", "value_dim", "sensory_dim")}
+    memory = MemoryNetwork(MemoryNetworkConfig(**sizes, top_k=top_k))
+    networks = Networks(InteractionNetwork().eval(), memory.eval(), FusionNetwork().eval(), manifest)
+    for name, graph in graphs(*networks[:3], size=64).items():
+        fill(graph, models[name], f"{folder / name}.onnx")
+    return networks
+
+
+@torch.no_grad()
+def fill(graph: Graph, model: Any, where: str) -> None:
+    """Give the layers of a graph's module the weights of an ONNX model of it; `where` names it in errors."""
+    layers, weights = layers_in_order(graph), list(_weights(model))
+    shapes = [tuple(layer.weight.shape) for layer, _ in layers]
+    stored = [weight.shape for weight, _ in weights]
+    if shapes != stored:
+        number = next((n for n, (a, b) in enumerate(zip(shapes, stored, strict=False)) if a != b), None)
+        what = f"{len(stored)} layers, expected {len(shapes)}" if number is None else f"layer {number}"
+        raise WeightsError(f"{where}: does not fit the networks of this version ({what}); train anew")
+    for (layer, norm), (weight, bias) in zip(layers, weights, strict=True):
+        layer.weight.copy_(torch.from_numpy(weight))
+        offset = norm.bias if norm is not None else layer.bias
+        assert offset is not None  # a layer has its own offset or a batch norm's
+        offset.copy_(torch.from_numpy(bias))
+        if norm is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.weight.fill_(1)
+            norm.running_mean.zero_()
+            norm.running_var.fill_(1 - norm.eps)
+
+
+def layers_in_order(graph: Graph) -> list[Layer]:
+    """The layers with weights of a graph's module in the order in which they run."""
+    ran: list[nn.Module] = []
+    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    chosen = [module for module in graph.module.modules() if isinstance(module, kinds)]
+    hooks = [module.register_forward_hook(lambda module, *_: ran.append(module)) for module in chosen]
+    try:
+        with torch.no_grad():
+            graph.module(*graph.inputs.values())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    layers = []
+    for module, following in zip_longest(ran, ran[1:]):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            layers.append(Layer(module, following if isinstance(following, nn.BatchNorm2d) else None))
+    return layers
+
+
+def _weights(model: Any) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Weight and bias of every convolution and linear layer of an ONNX model, in order."""
+    arrays = _arrays(model)
+    for node in model.graph.node:
+        if node.op_type in WEIGHTED:
+            yield arrays[node.input[1]], arrays[node.input[2]]
+
+
+def _arrays(model: Any) -> Mapping[str, NDArray[np.float32]]:
+    """Every stored array by name and by those it goes by later: widened to single precision, or shared."""
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in arrays:
+            arrays[node.output[0]] = arrays[node.input[0]].astype(np.float32)
+        elif node.op_type == "Identity" and node.input[0] in arrays:  # equal arrays are stored once
+            arrays[node.output[0]] = arrays[node.input[0]]
+        elif node.op_type == "Constant":
+            arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return {name: np.array(array) for name, array in arrays.items()}  # writable
+
+
+def _top_k(carry: Any, folder: Path) -> int:
+    """How many memory elements a position reads from: the constant that the graph's only Min bounds."""
+    arrays = _arrays(carry)
+    found = [
+        int(arrays[name]) for node in carry.graph.node if node.op_type == "Min" for name in node.input
+        if name in arrays and arrays[name].ndim == 0
+    ]  # fmt: skip
+    if len(found) != 1:
+        raise WeightsError(f"{folder / 'carry.onnx'}: the number of elements read is not found; train anew")
+    return found[0]

@@ -1,0 +1,116 @@
+"""Exported weights come back as torch networks that say the same, and can be exported again."""
+# ruff: noqa: E402  # torch and onnx are optional: the imports below come after the checks for them
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from torch import nn
+
+from doubles import exported_folder
+from limnet.errors import WeightsError
+from limnet.model import GRAPHS
+from limnet.networks.backbone import InvertedResidual
+from limnet.networks.export import Graph, export_networks, graph_bytes, graphs
+from limnet.networks.restore import Networks, fill, layers_in_order, restore_networks
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def restored() -> Networks:
+    return restore_networks(exported_folder())
+
+
+def outputs(folder: Path, name: str, graph: Graph) -> list[np.ndarray]:
+    """What an exported graph says of the example inputs."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    wanted = {entry.name for entry in session.get_inputs()}
+    given = {key: tensor.numpy() for key, tensor in graph.inputs.items() if key in wanted}
+    found: list[np.ndarray] = session.run(None, given)
+    return found
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_a_restored_network_says_what_its_graph_says(restored: Networks, name: str) -> None:
+    torch.manual_seed(0)
+    graph = graphs(*restored[:3], size=64)[name]
+    with torch.no_grad():
+        said = graph.module(*graph.inputs.values())
+    said = said if isinstance(said, tuple) else (said,)
+    for mine, theirs in zip(said, outputs(exported_folder(), name, graph), strict=True):
+        np.testing.assert_allclose(mine.numpy(), theirs, atol=1e-3, rtol=1e-4)
+
+
+def test_exporting_what_was_restored_changes_no_weight(restored: Networks, tmp_path: Path) -> None:
+    export_networks(*restored[:3], tmp_path, version="again", size=64, threshold=0.5)
+    again = restore_networks(tmp_path)
+    for mine, theirs in zip(restored[:3], again[:3], strict=True):
+        others = theirs.state_dict()
+        for key, tensor in mine.state_dict().items():
+            assert key.startswith("glimpse") or torch.equal(tensor, others[key]), key
+
+
+def test_sizes_and_the_number_of_elements_read_come_back(restored: Networks) -> None:
+    config = restored.memory.config
+    assert (config.key_dim, config.value_dim, config.sensory_dim, config.top_k) == (64, 128, 64, 10)
+    assert restored.manifest.version == "test"
+
+
+def test_every_weighted_layer_of_the_networks_is_met_once(restored: Networks) -> None:
+    found = [
+        layer for graph in graphs(*restored[:3], size=64).values() for layer, _ in layers_in_order(graph)
+    ]
+    kinds = (nn.Conv2d, nn.Linear)
+    all_layers = [m for network in restored[:3] for m in network.modules() if isinstance(m, kinds)]
+    assert len({id(layer) for layer in found}) == len(found)
+    assert {id(layer) for layer in all_layers} - {id(layer) for layer in found} == {
+        id(restored.memory.glimpse)
+    }
+
+
+def test_restored_batch_norms_only_add(restored: Networks) -> None:
+    norms = [m for m in restored.interaction.modules() if isinstance(m, nn.BatchNorm2d)]
+    x = torch.randn(1, norms[0].num_features, 3, 3)
+    with torch.no_grad():
+        offset = norms[0](x) - x
+    torch.testing.assert_close(offset, norms[0].bias.view(1, -1, 1, 1).expand_as(x), atol=1e-5, rtol=1e-4)
+
+
+def test_the_shipped_weights_can_be_restored() -> None:
+    import limnet
+
+    networks = restore_networks(Path(limnet.__file__).parent / "weights")
+    assert networks.manifest.version == limnet.__version__
+    assert networks.memory.config.top_k == 30
+
+
+def test_a_graph_of_other_layers_is_named() -> None:
+    import onnx
+
+    x = torch.rand(1, 4, 8, 8)
+    small, large = (
+        Graph(nn.Sequential(InvertedResidual(4, width, 3, 1, 2)).eval(), {"x": x}, ("y",), {})
+        for width in (4, 8)
+    )
+    model = onnx.load_model_from_string(graph_bytes(small))
+    with pytest.raises(
+        WeightsError, match=r"here\.onnx: does not fit the networks of this version \(layer 2\)"
+    ):
+        fill(large, model, "here.onnx")
+
+
+def test_damaged_weights_are_not_restored(tmp_path: Path) -> None:
+    shutil.copytree(exported_folder(), tmp_path / "weights")
+    (tmp_path / "weights" / "query.onnx").write_bytes(b"cut short")
+    with pytest.raises(WeightsError, match=r"query\.onnx: SHA-256"):
+        restore_networks(tmp_path / "weights")

@@ -1,0 +1,98 @@
+"""The gallery: every source that the cases allow, drawn for a person to judge."""
+# ruff: noqa: E402  # torch and scikit-image are optional: the imports below come after the checks for them
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("skimage")
+
+from PIL import Image
+
+from doubles import volume_of
+from limnet.cli import main
+from limnet.errors import OutputError
+from limnet.training.cases import TrainingCase, case_of
+from limnet.training.clips import ClipConfig
+from limnet.training.gallery import (
+    MADE_UP,
+    OUTLINE,
+    REAL,
+    SLICES,
+    contrast,
+    draw_gallery,
+    gallery,
+    write_gallery,
+)
+from limnet.training.recipe import Recipe
+from limnet.training.shapes import ShapeConfig
+from limnet.training.stream import SHAPES
+from limnet.training.supervoxels import SUPERVOXELS
+
+torch.set_num_threads(1)
+RECIPE = Recipe(network="interaction", clip=ClipConfig(size=64), shapes=ShapeConfig(size=32, depth=16))
+
+
+def block(image: bool) -> TrainingCase:
+    labels = np.zeros((32, 32, 12), np.uint8)
+    labels[8:24, 8:24, 2:10] = 1
+    noise = np.random.default_rng(0).normal(0, 3, labels.shape)
+    return case_of(
+        "block", f"set{image}", volume_of(labels * 100 + noise) if image else None, labels, (1, 1, 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("cases", "sources"),
+    [
+        ([], [SHAPES]),
+        ([block(False)], [SHAPES, MADE_UP]),
+        ([block(True)], [SHAPES, MADE_UP, REAL, SUPERVOXELS]),
+    ],
+)
+def test_the_cases_say_which_sources_are_shown(cases: list[TrainingCase], sources: list[str]) -> None:
+    rows = list(gallery(RECIPE, cases, seed=0, count=2))
+    assert list(dict.fromkeys(row.source for row in rows)) == sources
+    assert all(row.clip.image.shape == (SLICES, 3, 64, 64) for row in rows)
+
+
+def test_a_seed_draws_the_same_gallery() -> None:
+    one, same, other = (list(gallery(RECIPE, [], seed, 1)) for seed in (4, 4, 5))
+    assert np.array_equal(one[0].clip.image, same[0].clip.image)
+    assert not np.array_equal(one[0].clip.image, other[0].clip.image)
+
+
+def test_contrast_is_the_difference_to_a_ring_around_the_target() -> None:
+    image = np.full((32, 32), 0.25, np.float32)
+    target = np.zeros((32, 32), bool)
+    target[10:20, 10:20] = True
+    image[target] = 0.75
+    assert contrast(image, target) == pytest.approx(0.5)
+    assert contrast(image, np.ones_like(target)) == 0
+
+
+def test_a_row_shows_the_first_slice_bare_and_outlines_the_others() -> None:
+    (row,) = gallery(RECIPE, [], 0, 1)
+    pixels = np.asarray(draw_gallery([row]))
+    tiles = [pixels[32:96, 12 + place * 68 : 76 + place * 68] for place in range(SLICES + 1)]
+    outlined = [bool((tile == OUTLINE).all(-1).any()) for tile in tiles]
+    assert not outlined[0] and outlined[1]
+
+
+def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    rows = list(gallery(RECIPE, [], 0, 1))
+    with pytest.raises(OutputError, match=r"nowhere/a\.png: cannot be written"):
+        write_gallery(tmp_path / "nowhere" / "a.png", rows)
+
+
+def test_the_command_draws_and_names_every_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "gallery.png"
+    assert main(["synth", "--png", str(path), "--clips", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines[:-1]] == [SHAPES, MADE_UP, REAL, SUPERVOXELS]
+    with Image.open(path) as image:
+        assert image.width > 6 * 128
