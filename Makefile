@@ -1,7 +1,9 @@
 # A fresh machine needs Python 3.10 to 3.13 and make; each of these does all its set-up, in .venv, once:
 #
-#   make demo     segment the sample volume with scripted clicks; mask and montage go to demo/
+#   make demo     open the annotator on the sample volume in the browser; without a screen, print its address
+#   make demo-cli   segment the sample volume with scripted clicks; mask and montage go to demo/
 #   make test     run the whole test suite (installs all extras, torch and ray among them)
+#   make test-viewers   the real napari plugin, headless, on a server of ours (1.3 GB in build/viewers)
 #   make check    format, lint, types, import contracts, fast tests
 #   make clean    remove .venv, so that the next of these sets up anew
 
@@ -12,9 +14,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo demo-cli test check clean test-viewers
 
 demo: $(VENV)/.demo
+	$(BIN)/limnet serve --sample
+
+demo-cli: $(VENV)/.core
 	$(BIN)/limnet demo --out demo
 
 test: $(VENV)/.test
@@ -27,6 +32,17 @@ check: $(VENV)/.check
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not slow"
 
+# The plugin's environment is its own: napari brings 1.3 GB that nothing else needs.
+VIEWERS ?= build/viewers
+
+test-viewers: $(VENV)/.test $(VIEWERS)/.napari
+	$(BIN)/python tests/viewers $(VIEWERS)/bin/python
+
+$(VIEWERS)/.napari: $(VENV)/.made
+	$(BIN)/python -m venv $(VIEWERS)
+	$(VIEWERS)/bin/python -m pip install --quiet --disable-pip-version-check "napari[pyqt6]" "napari-nninteractive>=2.5,<3"
+	touch $@
+
 clean:
 	rm -rf $(VENV)
 
@@ -38,13 +54,17 @@ $(VENV)/.made:
 	$(INSTALL) --upgrade pip
 	touch $@
 
-$(VENV)/.demo: $(VENV)/.made pyproject.toml src/limnet/__init__.py
+$(VENV)/.core: $(VENV)/.made pyproject.toml src/limnet/__init__.py
 	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.core
+	$(INSTALL) --editable '.[server]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
 	@echo "installing what the tests need; torch and ray are large, so the first time takes minutes"
-	$(INSTALL) --editable '.[train,benchmark,ray]' --group test
+	$(INSTALL) --editable '.[train,benchmark,ray,dicom,server]' --group test
 	touch $@
 
 $(VENV)/.check: $(VENV)/.test

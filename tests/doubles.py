@@ -31,6 +31,8 @@ class FakeLimNet(LimNet):
     `preference` is what it says of every pair of masks; `previous_quality` and `quality` likewise.
     """
 
+    identity = "0.0.0-fake"
+
     def __init__(
         self, preference: float = 0.0, previous_quality: float = 0.9, quality: float = 0.6, size: int = SIZE
     ) -> None:

@@ -278,7 +278,7 @@ def test_train_hands_its_words_to_the_loop(
     out = tmp_path / "run"
     words = ["train", str(recipe), "--minutes", "1", "--data", str(panel), "--out", str(out)]
     assert main(words) == 0
-    assert calls == [(2, 1, out, 1.0, False, recipe.parent, 1, 1)]
+    assert calls == [(2, 1, out, 1.0, False, recipe.parent, 1, 1, "cpu")]
     shown = capsys.readouterr().out
     assert "1 cases" in shown
     assert "step 2  1.0 min  dice 0.5" in shown

@@ -15,8 +15,8 @@ import onnxruntime
 
 from doubles import exported_folder, random_networks
 from limnet.model import GRAPHS, read_manifest
-from limnet.networks.export import MANIFEST, Graph, graphs
-from limnet.networks.memory import MAX_SHRINKAGE
+from limnet.networks.export import MANIFEST, Graph, graphs, read_one
+from limnet.networks.memory import MAX_SHRINKAGE, Memory, Query
 
 torch.set_num_threads(1)
 TOLERANCE = 1e-3
@@ -123,6 +123,19 @@ def test_weights_in_half_precision_change_the_logits_little() -> None:
 
 def test_fewer_elements_than_top_k_are_all_read(exported: dict[str, Graph]) -> None:
     assert largest_difference(exported["carry"], "carry", inputs_of("carry", (64, 64), 5)) < TOLERANCE
+
+
+@pytest.mark.parametrize("elements", [5, 40, 333])
+def test_the_exported_read_equals_that_of_training(elements: int) -> None:
+    torch.manual_seed(elements)
+    given = inputs_of("carry", (64, 96), elements)
+    network = random_networks()[1]
+    memory = Memory(given["memory_key"], given["memory_shrinkage"], given["memory_value"])
+    query = Query(given["key"], given["key"][:, :1], given["selection"], given["key"])
+    with torch.no_grad():
+        expected = network.read(memory, query)
+        found = read_one(memory, query, network.config.top_k)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_the_manifest_says_what_was_exported() -> None:

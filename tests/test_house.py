@@ -20,7 +20,10 @@ from limnet.sample import sample_truth_path, sample_volume_path
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = Path(limnet.__file__).parent / "weights"
-OPTIONAL = {"torch", "onnx", "matplotlib", "SimpleITK", "skimage", "ray"}  # packages of extras
+OPTIONAL = {  # packages of extras; not pydicom, which nibabel imports when it is installed
+    *("torch", "onnx", "matplotlib", "SimpleITK", "skimage", "ray", "highdicom"),
+    *("fastapi", "uvicorn", "pydantic", "blosc2"),
+}
 
 
 def test_the_door_shows_these_names_and_no_others() -> None:

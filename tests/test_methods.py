@@ -343,7 +343,7 @@ def test_nninteractive_that_is_absent_is_named_with_its_terms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
-    monkeypatch.setitem(sys.modules, "nnInteractive", None)
+    monkeypatch.setitem(sys.modules, "nnInteractive.inference.inference_session", None)  # beside its client
     with pytest.raises(ConfigError, match=r"pip install nninteractive.*10 GB.*CC BY-NC-SA"):
         nninteractive_session(tmp_path, "cuda:0")
 

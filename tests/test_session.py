@@ -64,10 +64,10 @@ def obeys(session: Session) -> bool:
 # Sweeps
 
 
-def test_every_slice_is_visited_once_from_the_prompt_slice_up_then_down() -> None:
+def test_every_slice_is_visited_once_the_nearest_first() -> None:
     session = session_of()
     session.click(INSIDE)
-    assert [s.index for s in session.sweep()] == [8, *range(9, 16), *range(7, -1, -1)]
+    assert [s.index for s in session.sweep()] == [8, 9, 7, 10, 6, 11, 5, 12, 4, 13, 3, 14, 2, 15, 1, 0]
 
 
 def test_the_slices_of_a_sweep_are_the_session_mask() -> None:
@@ -117,14 +117,23 @@ def test_sweeps_stop_at_anchors() -> None:
     session.click(at(8))
     session.propagate()
     session.click(at(12))
-    assert [s.index for s in session.sweep()] == [12, 13, 14, 15, 11, 10, 9]
+    assert [s.index for s in session.sweep()] == [12, *(13,), *(14, 10), *(15, 9, 11)]
 
 
-def test_pending_prompts_share_the_slices_between_them_half_way() -> None:
+def test_slices_between_two_prompts_come_once_both_sides_have_met() -> None:
     session = session_of()
     session.click(at(4))
     session.click(at(11))
-    assert [s.index for s in session.sweep()] == [4, 11, *range(12, 16), 10, 9, 8, *range(5, 8), 3, 2, 1, 0]
+    order = [4, 11, *(12, 3), *(13, 2), *(14, 1), *(15, 0, 7, 8), *(6, 9), *(5, 10)]
+    assert [s.index for s in session.sweep()] == order
+
+
+def test_between_two_prompts_both_masks_count_by_nearness() -> None:
+    session = session_of()
+    session.click(at(8))  # carried unchanged: all slices of the view are full
+    session.click((0, 0, 13), positive=False)  # carried unchanged: empty
+    session.propagate()
+    assert [bool(session.mask[..., index].any()) for index in range(9, 13)] == [True, True, False, False]
 
 
 @given(st.sets(st.integers(0, 15), min_size=1, max_size=5), st.sets(st.integers(0, 15), max_size=3))
@@ -167,8 +176,8 @@ def test_an_empty_prompt_slice_says_where_the_object_ends() -> None:
     session.click(at(8))
     session.click((0, 0, 12), positive=False)
     session.propagate()
-    assert session.mask[..., 10].any()
-    assert not session.mask[..., 11:].any()
+    assert session.mask[..., 9].any()
+    assert not session.mask[..., 10:].any()
 
 
 def test_a_second_round_through_the_same_view_encodes_nothing() -> None:
@@ -273,7 +282,7 @@ def perform(session: Session, step: tuple) -> None:  # type: ignore[type-arg]
     """One action of a restless user; what the session refuses is left out."""
     match step:
         case ("click", index, positive, axis):
-            axis = session._pending[-1].axis if session._pending else axis
+            axis = session.history.pending[-1].axis if session.history.pending else axis
             if positive or session.mask.any() or session.pending:
                 session.click(index, positive, axis)
         case ("propagate",) if session.pending:
@@ -404,7 +413,8 @@ def test_fusion_is_told_how_far_both_masks_were_carried() -> None:
     session.model = Recorder()
     session.click((12, 12, 12), positive=False)
     visited = [s.index for s in session.sweep()]
-    assert told == [[0, 0], *([abs(i - 8), abs(i - 12)] for i in visited[1:])]
+    nearest = [min(abs(i - 8), abs(i - 12)) for i in visited[1:]]  # a blend is as near as its nearer side
+    assert told == [[0, 0], *([abs(i - 8), now] for i, now in zip(visited[1:], nearest, strict=True))]
 
 
 # Fusion
@@ -441,9 +451,9 @@ def test_fusion_keeps_the_previous_masks_but_on_the_prompt_slice() -> None:
 
 
 def test_an_undecided_fusion_keeps_what_is_nearer_to_its_prompt_and_else_takes_the_new_masks() -> None:
-    session = two_rounds(preference=0.5, fusion=True)  # 9 is nearer to 8 than to 12, 10 is half-way
-    assert filled(session) == [*range(10), 12]
-    assert session.rounds[1].provenance.tolist() == [0] * 10 + [1] * 6
+    session = two_rounds(preference=0.5, fusion=True)  # 9 to 15 are empty now, none of them farther carried
+    assert filled(session) == [*range(9), 12]
+    assert session.rounds[1].provenance.tolist() == [0] * 9 + [1] * 7
 
 
 def test_without_fusion_the_new_masks_always_count() -> None:
@@ -475,8 +485,8 @@ def test_suggest_slice_is_the_worst_nobody_clicked() -> None:
     session = session_of(Judge())
     assert session.suggest_slice() is None
     session.click(INSIDE)
-    assert [s.index for s in session.sweep()][:6] == [8, 9, 10, 11, 12, 13]
-    assert session.suggest_slice() == 13  # 8 is worse, but was clicked
+    assert [s.index for s in session.sweep()][:6] == [8, 9, 7, 10, 6, 11]
+    assert session.suggest_slice() == 11  # 8 is worse, but was clicked
     assert session.quality[8] == np.float32(0.1)
 
 
@@ -572,7 +582,7 @@ def test_clicks_along_two_axes_do_not_share_a_round() -> None:
     session = session_of()
     session.click(INSIDE)
     before = state(session)
-    with pytest.raises(PromptError, match="clicks along axis 2 are pending"):
+    with pytest.raises(PromptError, match="prompts along axis 2 are pending"):
         session.click(INSIDE, axis=0)
     assert state(session) == before
 

@@ -8,7 +8,9 @@ LimNetError
 ├── ConfigError      a setting that is unknown or out of range
 ├── WeightsError     networks missing, damaged or of another version
 ├── CaseError        an evaluation or training case that cannot be used
-└── OutputError      a result cannot be written
+├── JournalError     work on disk that is damaged, of another volume, newer, or in use
+├── OutputError      a result cannot be written
+└── ServerError      a request that the server refuses; its kinds are in server/refusals.py
 ```
 Each message is one line: what was found, what was expected, what to do.
 """
@@ -42,8 +44,16 @@ class CaseError(LimNetError):
     """A case (volume and truth) that cannot be used for training or evaluation."""
 
 
+class JournalError(LimNetError):
+    """Work on disk that cannot be read or added to."""
+
+
 class OutputError(LimNetError):
     """A result cannot be written."""
+
+
+class ServerError(LimNetError):
+    """A request that the server refuses."""
 
 
 class LimNetWarning(UserWarning):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from limnet.lens import Lens
 from limnet.model import FUSION_SIZE, LimNet, Reference
-from limnet.prompt import Click
+from limnet.prompt import Click, Prompt
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -49,28 +49,52 @@ class Change:
         i, j, k = (a + c.start for a, c in zip(low, cut, strict=True))
         return cls((i, j, k), block.shape, zlib.compress(np.packbits(block).tobytes(), 1))
 
+    @property
+    def box(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """Its first voxel and the one after its last: (low, high), `high` left out."""
+        i, j, k = (a + n for a, n in zip(self.low, self.shape, strict=True))
+        return self.low, (i, j, k)
+
     def apply(self, mask: NDArray[np.uint8]) -> None:
         """Flip the voxels in a mask (I, J, K) of 0 and 1; applied twice, nothing has changed."""
         if not self.data:
             return
+        box = tuple(slice(a, b) for a, b in zip(*self.box, strict=True))
+        mask[box] ^= self._block()
+
+    def flips(self, voxels: NDArray[np.integer]) -> Mask:
+        """Whether each of the voxels (N, 3) is flipped: (N,)."""
+        flipped = np.zeros(len(voxels), bool)
+        if self.data:
+            low, high = self.box
+            inside = np.flatnonzero(((voxels >= low) & (voxels < high)).all(1))
+            flipped[inside] = self._block()[tuple((voxels[inside] - low).T)]
+        return flipped
+
+    def _block(self) -> NDArray[np.uint8]:
+        """What the box holds: 1 where a voxel is flipped."""
         bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
-        block = np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape)
-        box = tuple(slice(a, a + n) for a, n in zip(self.low, self.shape, strict=True))
-        mask[box] ^= block
+        return np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
 class Round:
-    """One cycle: clicks, propagation, result. Immutable; undo and redo move along a tuple of these."""
+    """One cycle: prompts, propagation, result. Immutable; undo and redo move along a tuple of these."""
 
     axis: int  # the sweep axis
-    clicks: tuple[Click, ...]
+    prompts: tuple[Prompt, ...]  # none when the round is a mask that was given
     change: Change  # against the mask before
     provenance: NDArray[np.int16]  # (S,) along the axis: the round each slice's mask is from, -1 none
     carried: NDArray[np.int16]  # (S,) slices between each mask and its prompt, -1 none
     quality: Array  # (S,) predicted Dice, NaN where nothing was propagated
     swept: NDArray[np.bool_]  # (S,) slices this round went through
     lens: Lens  # how the slices were seen; kept so that a replay sees the same
+    seconds: float = 0.0  # that the networks took
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Those of the prompts that are clicks."""
+        return tuple(prompt for prompt in self.prompts if isinstance(prompt, Click))
 
 
 class Candidate(NamedTuple):
@@ -121,8 +145,10 @@ def shrink(maps: Array) -> Array:
     size = maps.shape[-1]
     factor, rest = divmod(size, FUSION_SIZE)
     if rest == 0:
-        blocks = maps.reshape(*maps.shape[:-2], FUSION_SIZE, factor, FUSION_SIZE, factor)
-        mean: Array = blocks.mean((-3, -1), dtype=np.float32)
+        if factor == 1:
+            return maps
+        rows = np.sum([maps[..., n::factor, :] for n in range(factor)], axis=0)
+        mean: Array = np.sum([rows[..., n::factor] for n in range(factor)], axis=0) / np.float32(factor**2)
         return mean
     positions = (np.arange(FUSION_SIZE) + 0.5) * size / FUSION_SIZE - 0.5
     low = np.clip(np.floor(positions).astype(int), 0, size - 2)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from limnet.filters import box_maximum, box_mean
 
 Maps = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -49,32 +50,66 @@ def click_maps(pixels: Sequence[tuple[float, float]], size: int) -> Maps:
 
 
 def geodesic_nearness(image: Maps, seeds: Mask) -> Maps:
-    """exp(-geodesic distance) to the seeds: (B, C, H, W), (B, H, W) -> (B, H, W); 0 without seeds.
+    """exp(-geodesic distance) to the seeds: (B, C, H, W), (..., B, H, W) -> (..., B, H, W); 0 without seeds.
 
     A step costs SIDE_COST over the side plus EDGE_COST times the change of intensity. A pass over all
-    rows at once is `minimum.accumulate(d - C) + C` with C the running cost along the row.
+    rows at once is `running_minimum(d - C) + C` with C the running cost along the row.
     """
-    step = np.float32(SIDE_COST / image.shape[-1])
+    across = _turned(image)  # passes run down the columns, where a step is one operation on whole rows
+    down_cost, across_cost = _running_cost(image), _running_cost(across)  # (B, H, W), (B, W, H)
     far = np.float32(30)  # exp(-30) is zero for every purpose here
-    distance = np.where(seeds, np.float32(0), far)  # (B, H, W)
-    running = []
-    for axis in (-1, -2):
-        change = np.sqrt(np.square(np.diff(image, axis=axis)).mean(1))  # (B, H, W-1) or (B, H-1, W)
-        start = np.zeros_like(np.take(distance, [0], axis))
-        running.append(np.concatenate([start, np.cumsum(change * EDGE_COST + step, axis)], axis))
+    distance = np.where(seeds, np.float32(0), far)  # (..., B, H, W)
     for _ in range(GEODESIC_ROUNDS):
-        for axis, cost in zip((-1, -2), running, strict=True):
-            distance = np.minimum.accumulate(distance - cost, axis) + cost
-            flipped = np.flip(distance + cost, axis)
-            distance = np.flip(np.minimum.accumulate(flipped, axis), axis) - cost
-    has_seeds = seeds.reshape(len(seeds), -1).max(1)[:, None, None]
+        distance = _turned(_both_ways(_turned(distance), across_cost))
+        distance = _both_ways(distance, down_cost)
+    has_seeds = seeds.any((-1, -2), keepdims=True)
     nearness: Maps = np.exp(-np.minimum(distance, far)) * has_seeds
     return nearness
 
 
+def running_minimum(values: Maps, *, upwards: bool = False) -> Maps:
+    """`numpy.minimum.accumulate` along axis -2, from the first row down or from the last one up.
+
+    Three times as fast: each pass doubles how far a row has looked, and is one operation on all rows.
+    """
+    reach, length = 1, values.shape[-2]
+    while reach < length:
+        out = np.empty_like(values)
+        near, far = (
+            (slice(None, -reach), slice(reach, None)) if upwards else (slice(reach, None), slice(-reach))
+        )
+        edge = slice(-reach, None) if upwards else slice(reach)
+        out[..., edge, :] = values[..., edge, :]
+        np.minimum(values[..., near, :], values[..., far, :], out=out[..., near, :])
+        values, reach = out, 2 * reach
+    return values
+
+
+def _both_ways(distance: Maps, cost: Maps) -> Maps:
+    """Distances (..., B, H, W) after a pass down and a pass up; `cost` (B, H, W) runs down the columns."""
+    down = running_minimum(distance - cost)
+    down += cost
+    down += cost
+    up = running_minimum(down, upwards=True)
+    up -= cost
+    return up
+
+
+def _running_cost(image: Maps) -> Maps:
+    """Geodesic cost from the first row down to each: (B, C, H, W) -> (B, H, W). H is the side."""
+    step = np.float32(SIDE_COST / image.shape[-2])
+    change = np.sqrt(np.square(np.diff(image, axis=-2)).mean(1))  # (B, H-1, W)
+    return np.concatenate([np.zeros_like(change[:, :1]), np.cumsum(change * EDGE_COST + step, -2)], axis=-2)
+
+
+def _turned(maps: Maps) -> Maps:
+    """(..., H, W) -> (..., W, H), laid out anew."""
+    return np.ascontiguousarray(maps.swapaxes(-1, -2))
+
+
 def click_likeness(image: Maps, positive: Mask) -> Maps:
     """Likeness to the intensities at positive seeds, the closest counts: (B, C, H, W) -> (B, H, W)."""
-    smooth = ndimage.uniform_filter(image, size=(1, 1, 3, 3))
+    smooth = box_mean(image, 3)
     likeness = np.zeros(positive.shape, np.float32)
     for one, pixels, values, target in zip(image, positive, smooth, likeness, strict=True):
         for reference in values[:, pixels].T[-8:]:  # (C,) of at most eight seeds: time stays bounded
@@ -100,8 +135,8 @@ def by_colour(images: Maps, *others: NDArray[np.generic], hints: Callable[..., M
 def click_hints(image: Maps, positive: Mask, negative: Mask) -> Maps:
     """Hints of the interaction network: image (B, C, H, W), click centres (B, H, W) -> (B, 3, H, W)."""
     small = halve(image)
-    seeds = [_halve_seeds(positive), _halve_seeds(negative)]
-    maps = [click_likeness(small, seeds[0]), *(geodesic_nearness(small, seed) for seed in seeds)]
+    seeds = np.stack([_halve_seeds(positive), _halve_seeds(negative)])  # (2, B, H/2, W/2)
+    maps = [click_likeness(small, seeds[0]), *geodesic_nearness(small, seeds)]
     return double(np.stack(maps, axis=1))
 
 
@@ -111,7 +146,7 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
     (B, C, H, W) twice and (B, H, W) -> (B, H, W). Log odds are averaged over channels, so that grey
     repeated three times says what grey says once.
     """
-    around = ndimage.maximum_filter(mask, size=(1, 2 * RING_BOX + 1, 2 * RING_BOX + 1)) & ~mask
+    around = box_maximum(mask, 2 * RING_BOX + 1) & ~mask
     batch, channels = image.shape[:2]
     odds = np.zeros(mask.shape, np.float32)
     for channel in range(channels):
@@ -132,13 +167,12 @@ def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
     """
     small, beside = halve(image), halve(neighbour)
     inside = halve(mask) > 0.5
-    blurred = ndimage.uniform_filter(inside.astype(np.float32), size=(1, CORE_BOX, CORE_BOX))
+    blurred = box_mean(inside.astype(np.float32), CORE_BOX)
     core = inside & (blurred >= 0.9 * blurred.max((1, 2), keepdims=True))
-    beyond = ~ndimage.maximum_filter(inside, size=(1, RING_BOX, RING_BOX))
+    beyond = ~box_maximum(inside, RING_BOX)
     maps = [
         mask_likeness(small, beside, inside),
-        geodesic_nearness(small, core),
-        geodesic_nearness(small, beyond),
+        *geodesic_nearness(small, np.stack([core, beyond])),
     ]
     return double(np.stack(maps, axis=1))
 
@@ -153,7 +187,8 @@ def _halve_seeds(seeds: Mask) -> Mask:
 def _log_histogram(bins: NDArray[np.int64], mask: Mask, batch: int) -> Maps:
     """Log of the smoothed share of each bin inside the mask, (B * NUM_BINS,)."""
     counts = np.bincount(bins[mask], minlength=batch * NUM_BINS).reshape(batch, NUM_BINS)
-    smooth = ndimage.uniform_filter1d(counts.astype(np.float32), 3, axis=1, mode="constant")
+    padded = np.pad(counts.astype(np.float64), ((0, 0), (1, 1)))
+    smooth = ((padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]) / 3).astype(np.float32)
     shares = (smooth + 0.5) / (smooth.sum(1, keepdims=True) + 0.5 * NUM_BINS)
     logs: Maps = np.log(shares).ravel()
     return logs

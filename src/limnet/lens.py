@@ -5,6 +5,7 @@ What is kept costs a later round no encoding.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -20,7 +21,7 @@ from limnet.volume import Volume
 Array = NDArray[np.float32]
 Number = TypeVar("Number", np.bool_, np.uint8)
 
-MAX_BYTES = 512 * 2**20  # kept per lens; the slices not used for longest are forgotten first
+MAX_BYTES = 192 * 2**20  # kept per lens; the slices not used for longest are forgotten first
 TONE_OFFSETS = (-4, -2, 0, 2, 4)  # slices around the prompt by which the tone is fitted
 
 
@@ -67,48 +68,78 @@ class Seen(NamedTuple):
     colours: int  # 1 when grey, 3 when the channels differ
 
 
+class Encoded(NamedTuple):
+    """A slice as it is kept, in half precision."""
+
+    image: NDArray[np.float16]  # (1 or 3, H, W)
+    features: tuple[NDArray[np.float16], ...]  # of SliceFeatures
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it takes."""
+        return self.image.nbytes + sum(array.nbytes for array in self.features)
+
+
 class SliceCache:
-    """Slices seen and encoded through one lens, in at most MAX_BYTES. Features are kept in half precision."""
+    """Slices seen and encoded through one lens, in at most MAX_BYTES. Features are kept in half precision.
+
+    Several threads may ask at once; a slice that two of them miss at the same time is encoded twice.
+    """
 
     def __init__(self, volume: Volume, lens: Lens, model: LimNet) -> None:
         self.volume = volume
         self.lens = lens
         self.model = model
-        self._kept: OrderedDict[int, tuple[NDArray[np.float16], tuple[NDArray[np.float16], ...]]] = (
-            OrderedDict()
-        )
+        self._kept: OrderedDict[int, Encoded] = OrderedDict()
         self._bytes = 0
+        self._lock = threading.Lock()  # guards what is kept and its size, never the encoding
 
     def __getitem__(self, index: int) -> Seen:
-        if index in self._kept:
-            self._kept.move_to_end(index)
-        else:
-            self._add(index)
-        image, features = self._kept[index]
-        wide = image.astype(np.float32)
-        colours = len(wide)
-        seen = np.repeat(wide, 3, axis=0) if colours == 1 else wide
-        return Seen(seen, SliceFeatures(*(array.astype(np.float32) for array in features)), colours)
+        encoded = self.prepare(index)
+        features = SliceFeatures(*(array.astype(np.float32) for array in encoded.features))
+        return Seen(_widened(encoded), features, colours=len(encoded.image))
+
+    def image(self, index: int) -> Array:
+        """A slice without its features, (3, H, W) in [0, 1]."""
+        return _widened(self.prepare(index))
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _add(self, index: int) -> None:
+    @property
+    def nbytes(self) -> int:
+        """Memory that the kept slices take."""
+        return self._bytes
+
+    def prepare(self, index: int) -> Encoded:
+        """Encode a slice unless it is kept; what is asked for next can so be made ready on another thread."""
+        with self._lock:
+            if index in self._kept:
+                self._kept.move_to_end(index)
+                return self._kept[index]
+        encoded = self._encode(index)
+        with self._lock:
+            if index not in self._kept:
+                self._kept[index] = encoded
+                self._bytes += encoded.nbytes
+            while self._bytes > MAX_BYTES and len(self._kept) > 2:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= dropped.nbytes
+        return encoded
+
+    def _encode(self, index: int) -> Encoded:
         image = image_through(self.volume, self.lens, index)
         features = tuple(_half(array) for array in self.model.query(image))
-        shown = (image if self.volume.is_rgb else image[:1]).astype(np.float16)
-        self._kept[index] = (shown, features)
-        self._bytes += _size(shown, features)
-        while self._bytes > MAX_BYTES and len(self._kept) > 2:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= _size(*dropped)
+        shown = image if self.volume.is_rgb else image[:1]
+        return Encoded(shown.astype(np.float16), features)
+
+
+def _widened(encoded: Encoded) -> Array:
+    wide = encoded.image.astype(np.float32)  # (1 or 3, H, W)
+    return np.repeat(wide, 3, axis=0) if len(wide) == 1 else wide
 
 
 def _half(array: Array) -> NDArray[np.float16]:
     """Half precision, saturating: an infinite feature would make every mask NaN."""
     largest = np.finfo(np.float16).max
     return np.clip(array, -largest, largest).astype(np.float16)
-
-
-def _size(image: NDArray[np.float16], features: tuple[NDArray[np.float16], ...]) -> int:
-    return image.nbytes + sum(array.nbytes for array in features)

@@ -1,4 +1,4 @@
-"""LimNet: the exported networks and their settings, run by ONNX Runtime; numpy in, numpy out.
+"""LimNet: the exported networks and their settings; numpy in, numpy out. `limnet.runtime` runs them.
 
 Letters as in the paper's family: k key, s shrinkage, e selection, v value; f16 features at stride 16.
 H W the view's size, h w at stride 16, N memory elements, P prototypes.
@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.config import from_table
 from limnet.errors import ConfigError, WeightsError
+from limnet.runtime import MOST_LANES, Graph, Lanes, provider_names, usable_cores
 
 Array = NDArray[np.float32]
 
@@ -84,9 +86,29 @@ class Judgement(NamedTuple):
 class LimNet:
     """The three networks of the method, loaded once, shared by any number of sessions."""
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
+    lanes = Lanes(1)  # on which callers run independent steps at once
+
+    def __init__(
+        self, folder: Path, threads: int | None = None, providers: Sequence[str] | None = None
+    ) -> None:
+        """As `load_model`, which most callers want."""
         self.manifest = read_manifest(folder)
-        self._graphs = {name: _load_graph(folder, name, self.manifest, threads) for name in GRAPHS}
+        threads = usable_cores() if threads is None else threads
+        lanes, names = Lanes(min(threads, MOST_LANES)), provider_names(providers)
+        data = [_read_graph(folder, name, self.manifest) for name in GRAPHS]
+
+        def load(name: str, data: bytes) -> Graph:
+            return Graph(f"{folder / name}.onnx", data, names, max(1, threads // MOST_LANES))
+
+        graphs = lanes.together([partial(load, *pair) for pair in zip(GRAPHS, data, strict=True)])
+        self._graphs = dict(zip(GRAPHS, graphs, strict=True))
+        # Graphics cards take one job at a time; DirectML forbids more.
+        self.lanes = lanes if set(self.providers.values()) == {"cpu"} else Lanes(1)
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Where each graph runs: a name of `limnet.runtime.PROVIDERS` for every name of GRAPHS."""
+        return {name: graph.provider for name, graph in self._graphs.items()}
 
     @property
     def identity(self) -> str:
@@ -172,24 +194,28 @@ class LimNet:
         return Judgement(float(_sigmoid(preference)[0]), float(before), float(now))
 
     def _run(self, name: str, **inputs: Array) -> list[Array]:
-        arrays = {key: np.ascontiguousarray(array, np.float32) for key, array in inputs.items()}
-        outputs: list[Array] = self._graphs[name].run(None, arrays)
-        return outputs
+        return self._graphs[name].run(inputs)
 
 
-def load_model(path: str | Path | None = None, threads: int | None = None) -> LimNet:
-    """The networks in the folder `path`; by default the shipped ones, loaded once per thread count.
+def load_model(
+    path: str | Path | None = None, threads: int | None = None, providers: Sequence[str] | None = None
+) -> LimNet:
+    """The networks in the folder `path`; by default the shipped ones, loaded once per set of arguments.
 
-    `threads` is how many CPU threads one network uses; by default ONNX Runtime decides. WeightsError
-    when a file is missing, damaged or was made for another version.
+    `threads` is how many CPU threads a session keeps busy, by default one per core; masks do not depend on
+    it. `providers` names what the networks shall run on, best first: cpu, cuda, directml, coreml, openvino;
+    by default the environment's LIMNET_PROVIDERS, else a graphics card that the installed ONNX Runtime is
+    built for, else the processor. A provider that fails is left with a LimNetWarning. WeightsError when a
+    file is missing, damaged or was made for another version, ConfigError when a provider is unknown.
     """
-    return LimNet(Path(path), threads) if path is not None else _shipped(threads)
+    names = provider_names(providers)
+    return LimNet(Path(path), threads, names) if path is not None else _shipped(threads, names)
 
 
 @lru_cache(maxsize=4)
-def _shipped(threads: int | None) -> LimNet:
+def _shipped(threads: int | None, providers: tuple[str, ...]) -> LimNet:
     with as_file(files("limnet") / "weights") as folder:
-        return LimNet(folder, threads)
+        return LimNet(folder, threads, providers)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -199,7 +225,7 @@ def read_manifest(folder: Path) -> Manifest:
         table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WeightsError(
-            f"{path}: no such file; expected a folder of exported networks (see `limnet export`)"
+            f"{path}: no such file; expected a folder of exported networks (see `limnet export-weights`)"
         ) from None
     except (OSError, ValueError) as error:
         raise WeightsError(
@@ -213,10 +239,10 @@ def read_manifest(folder: Path) -> Manifest:
         raise WeightsError(f"{error}; export the weights again") from None
 
 
-def verify(folder: Path) -> None:
-    """Check every graph's file against its SHA-256; WeightsError names the first that differs."""
+def verify(folder: Path, names: Sequence[str] = GRAPHS) -> None:
+    """Check the graphs' files against their SHA-256; WeightsError names the first that differs."""
     manifest = read_manifest(folder)
-    for name in GRAPHS:
+    for name in names:
         _read_graph(folder, name, manifest)
 
 
@@ -233,23 +259,6 @@ def _read_graph(folder: Path, name: str, manifest: Manifest) -> bytes:
             f" another export, install the weights again"
         )
     return data
-
-
-def _load_graph(folder: Path, name: str, manifest: Manifest, threads: int | None) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only: shape hints are noise to users
-    # Six graphs and numpy share the cores: threads that spin while they wait keep the others from working.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    data = _read_graph(folder, name, manifest)
-    try:
-        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(f"{folder / name}.onnx: ONNX Runtime cannot load it: {reason}") from None
 
 
 def _sigmoid(logits: Array) -> Array:

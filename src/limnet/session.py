@@ -1,59 +1,49 @@
 """A session: one volume, one object, its prompts and rounds. It tells the method's story.
 
-    click ─► prompt mask ─► sweep both ways from it ─► fuse with the round before ─► a new round
+    prompt ─► prompt mask ─► sweep both ways from it ─► fuse with the round before ─► a new round
 
-State is two tuples, the rounds that are done and the clicks that are pending, each with all it
-changed; undo and redo move along them. The same clicks give the same mask bit for bit.
+Its state is a history (`history.py`): the rounds that are done and the prompts that are pending, each with
+all it changed; undo and redo move along them. The same prompts give the same mask bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from operator import index as as_integer
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import PromptError, VolumeError
-from limnet.fusion import Round
-from limnet.interaction import (
-    GROWTH,
-    MAX_GROWTHS,
-    PlaneClick,
-    bounds,
-    merge,
-    obey,
-    prompt_probability,
-)
-from limnet.lens import Lens, SliceCache, image_through, lens_at, plane_of, slice_of
+from limnet.answer import ROOM, Question, answer
+from limnet.errors import GeometryError, PromptError, VolumeError
+from limnet.fusion import Change, Round
+from limnet.history import Deed, Gone, History, Prompted, Redone, Undone, voxel_of
+from limnet.interaction import GROWTH, MAX_GROWTHS, bounds
+from limnet.law import Law, Placed
+from limnet.lens import Lens, SliceCache, lens_at, plane_of, slice_of
 from limnet.memory import BankConfig, SliceMask
 from limnet.model import LimNet, load_model
-from limnet.prompt import Click, Voxel
+from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel
 from limnet.sweep import Sweep, Task
-from limnet.view import view_around
+from limnet.view import view_around, whole_view
 from limnet.volume import Volume
-from limnet.zoom import choose_view
+from limnet.volume.intensity import is_finite
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-ROOM = 2.0  # side of a new view over the extent of what it must hold
 
+class Recorder(Protocol):
+    """Who must know of every change before it is made; an error raised here prevents it."""
 
-@dataclass(frozen=True, eq=False)
-class Prompted:
-    """One pending click and what came of it."""
+    def ready(self) -> None:
+        """Asked before the work of a change begins."""
 
-    axis: int
-    click: Click
-    mask: Mask  # (h, w), the prompt mask of its slice
-    lens: Lens
-
-    @property
-    def slice_index(self) -> int:
-        """Where it lies along the sweep axis."""
-        return self.click.index[self.axis]
+    def record(self, deed: Deed) -> None:
+        """Told of a change that is about to be made."""
 
 
 class Session:
@@ -67,12 +57,13 @@ class Session:
         *,
         fusion: bool = True,
         memory: BankConfig | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """`model` defaults to the shipped networks, run with `threads` CPU threads each.
 
         With `fusion` off every round simply replaces the former one on the slices it went through.
         """
-        if volume.array.dtype.kind == "f" and not np.isfinite(volume.array).all():
+        if volume.array.dtype.kind == "f" and not is_finite(volume.array):
             raise VolumeError(
                 f"{volume.source}: holds NaN or infinite voxels; read it with read_volume(), which takes them"
                 f" for background, or replace them with numpy.nan_to_num"
@@ -81,151 +72,278 @@ class Session:
         self.model = model or load_model(threads=threads)
         self.fusion = fusion
         self.memory = memory or BankConfig()
-        self._mask = np.zeros(volume.shape, np.uint8)  # of all rounds
-        self._rounds: tuple[Round, ...] = ()
-        self._pending: tuple[Prompted, ...] = ()
-        self._undone: tuple[Round | Prompted, ...] = ()
+        self.history = History(volume.shape)
+        self._recorder = recorder
         self._slices: SliceCache | None = None
 
     # What is known
 
     @property
     def axis(self) -> int:
-        """The sweep axis: of the pending clicks, else of the last round, else the volume's."""
-        if self._pending:
-            return self._pending[-1].axis
-        return self._rounds[-1].axis if self._rounds else self.volume.sweep_axis
+        """The sweep axis: of the pending prompts, else of the last round, else the volume's."""
+        if self.history.pending:
+            return self.history.pending[-1].axis
+        return self.rounds[-1].axis if self.rounds else self.volume.sweep_axis
 
     @property
     def mask(self) -> NDArray[np.uint8]:
         """The object, 0 or 1, in the volume's shape: all rounds and pending prompt masks; a copy."""
-        mask = self._mask.copy()
-        for prompted in self._pending:
-            slice_of(mask, prompted.axis, prompted.slice_index)[...] = prompted.mask
-        return mask
+        return self.history.part((0, 0, 0), self.volume.shape)
 
     def slice_mask(self, index: int, axis: int | None = None) -> Mask:
         """The mask of one slice (h, w), pending prompt masks included; cheaper than `mask`."""
         axis = self.axis if axis is None else axis
         if axis not in (0, 1, 2) or not 0 <= index < self.volume.shape[axis]:
             raise PromptError(f"no slice {index} along axis {axis} in a volume of shape {self.volume.shape}")
-        plane = slice_of(self._mask, axis, index).astype(bool)
-        for prompted in self._pending:
-            if prompted.axis == axis and prompted.slice_index == index:
-                plane[...] = prompted.mask
-            elif prompted.axis != axis:  # two planes that cross in a line
-                across = prompted.axis - (prompted.axis > axis)
-                line = np.moveaxis(plane, across, 0)[prompted.slice_index]
-                line[...] = np.take(prompted.mask, index, axis - (axis > prompted.axis))
-        return plane
+        low, high = [0, 0, 0], list(self.volume.shape)
+        low[axis], high[axis] = index, index + 1
+        return slice_of(self.history.part(voxel_of(low), voxel_of(high)), axis, 0).astype(bool)
 
     @property
     def rounds(self) -> tuple[Round, ...]:
         """All rounds that are done and not undone, oldest first."""
-        return self._rounds
+        return self.history.rounds
 
     @property
-    def pending(self) -> tuple[Click, ...]:
-        """Clicks that wait for `propagate()`."""
-        return tuple(prompted.click for prompted in self._pending)
+    def undone_rounds(self) -> tuple[Round, ...]:
+        """Rounds that `redo()` would bring back, the next one first."""
+        return tuple(done for done in reversed(self.history.undone) if isinstance(done, Round))
+
+    @property
+    def pending(self) -> tuple[Prompt, ...]:
+        """Prompts that wait for `propagate()`."""
+        return tuple(prompted.prompt for prompted in self.history.pending)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """Every prompt, of the rounds and pending ones, in order."""
+        return tuple(placed.prompt for placed in self.history.placed())
 
     @property
     def clicks(self) -> tuple[Click, ...]:
-        """Every click, of the rounds and pending ones, in order."""
-        return tuple(click for done in self._rounds for click in done.clicks) + self.pending
+        """Those of the prompts that are clicks, in order."""
+        return tuple(prompt for prompt in self.prompts if isinstance(prompt, Click))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo()` would change anything."""
+        return bool(self.history.pending or self.history.rounds)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether `redo()` would change anything."""
+        return bool(self.history.undone)
 
     @property
     def quality(self) -> Array:
         """Predicted Dice of each slice along the last round's axis, (S,); NaN where nothing came."""
-        if not self._rounds:
+        if not self.rounds:
             return np.full(self.volume.shape[self.axis], np.nan, np.float32)
-        return self._rounds[-1].quality.copy()
+        return self.rounds[-1].quality.copy()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the mask and of slices kept for later rounds; the volume is not counted."""
+        return self.history.mask.nbytes + (self._slices.nbytes if self._slices is not None else 0)
 
     def suggest_slice(self) -> int | None:
-        """The slice most worth a look: lowest predicted Dice, nobody clicked there; None before round 1."""
-        if not self._rounds:
+        """The slice most worth a look: lowest predicted Dice, nobody prompted there; None before round 1."""
+        if not self.rounds:
             return None
-        quality = self.quality
-        axis = self._rounds[-1].axis
-        quality[
-            [click.index[axis] for done in self._rounds if done.axis == axis for click in done.clicks]
-        ] = np.nan
+        quality, axis = self.quality, self.rounds[-1].axis
+        quality[sorted(self._prompted_along(axis))] = np.nan
         return None if np.isnan(quality).all() else int(np.nanargmin(quality))
 
-    # What the user does
+    # What the user says
 
     def click(self, index: Voxel, positive: bool = True, axis: int | None = None) -> Mask:
         """Say that the voxel `index` (i, j, k) belongs to the object, or not; returns the mask (h, w) there.
 
         `axis` is the one the user's slice is cut along. The click is pending until `propagate()`.
         PromptError when it lies outside, when nothing is there for a negative click to correct, or when
-        clicks along another axis are pending.
+        prompts along another axis are pending.
         """
-        click = Click(self._checked_index(index), bool(positive))
+        click = Click(self._checked_index(index, "click"), bool(positive))
+        return self._give(click, self._checked_axis(axis))
+
+    def box(self, low: Voxel, high: Voxel, positive: bool = True, axis: int | None = None) -> Mask:
+        """Say that of its slice the object has nothing outside the box `low` to `high`, or nothing inside.
+
+        Both corners are inclusive. Returns the mask (h, w) there; pending until `propagate()`. `axis` is the
+        one along which the box is flat; PromptError as for `click()`, and when it is not flat.
+        """
+        ends = np.sort([self._checked_index(corner, "box corner") for corner in (low, high)], axis=0)
+        box = Box(voxel_of(ends[0]), voxel_of(ends[1]), bool(positive))
+        return self._give(box, self._flat_axis(box.corners, "box", axis))
+
+    def scribble(self, points: Sequence[Voxel], positive: bool = True, axis: int | None = None) -> Mask:
+        """Say that every voxel on the line through `points` belongs to the object, or not.
+
+        `points` are voxels of one slice in drawing order. Returns the mask (h, w) there; pending until
+        `propagate()`. PromptError as for `click()`, and when the points do not share a slice.
+        """
+        scribble = Scribble(self._checked_points(points, "scribble", 1), bool(positive))
+        return self._give(scribble, self._flat_axis(scribble.points, "scribble", axis))
+
+    def lasso(self, points: Sequence[Voxel], positive: bool = True, axis: int | None = None) -> Mask:
+        """Say that the object lies inside the closed outline through `points`, or that none of it does.
+
+        `points` are voxels of one slice in drawing order, at least three. Returns the mask (h, w) there;
+        pending until `propagate()`. PromptError as for `scribble()`.
+        """
+        lasso = Lasso(self._checked_points(points, "lasso", 3), bool(positive))
+        return self._give(lasso, self._flat_axis(lasso.points, "lasso", axis))
+
+    def paint(self, mask: NDArray[Any], index: int, axis: int | None = None) -> Mask:
+        """Set the slice `index` to exactly `mask` (h, w), object where not 0; it is carried like a prompt's.
+
+        Returns the mask; pending until `propagate()`. PromptError for a slice that does not exist, a mask of
+        another shape than the slice's, or when prompts along another axis are pending.
+        """
         axis = self._checked_axis(axis)
-        if not positive and not self._pending and not self._mask.any():
+        wanted = plane_of(self.volume, axis).shape
+        if np.shape(mask) != wanted:
             raise PromptError(
-                f"click {click.index} is negative, but nothing is segmented;"
-                f" give a positive click inside the object first"
+                f"painted mask of shape {np.shape(mask)}, the slice's is {wanted}; paint all of it"
             )
-        slice_index = click.index[axis]
-        clicks = [PlaneClick.of(c, axis) for c in (*self.clicks, click) if c.index[axis] == slice_index]
-        mask, lens = self._prompt_mask(axis, slice_index, clicks)
-        self._pending = (*self._pending, Prompted(axis, click, mask, lens))
-        self._undone = ()
-        return mask.copy()
+        if not 0 <= index < self.volume.shape[axis]:
+            raise PromptError(f"no slice {index} along axis {axis} in a volume of shape {self.volume.shape}")
+        return self._give(Painted.of(np.asarray(mask) != 0, axis, int(index)), axis)
+
+    def start_from(self, mask: NDArray[Any]) -> Round:
+        """Make a mask (I, J, K), object where not 0, a round of its own; it replaces what was there.
+
+        GeometryError when it is not of the volume's shape, PromptError when prompts are pending.
+        """
+        if mask.shape != self.volume.shape:
+            raise GeometryError(
+                f"mask of shape {mask.shape}, the volume's is {self.volume.shape}; resample it to that grid"
+            )
+        if self.history.pending:
+            raise PromptError("prompts are pending; propagate or undo them before starting from a mask")
+        self._ready()
+        wanted, axis, former = mask != 0, self.axis, self.history.mask > 0
+        rest = tuple(a for a in range(3) if a != axis)
+        given = (wanted | former).any(rest)  # (S,)
+        nothing = np.full(len(given), -1, np.int16)
+        done = Round(
+            axis,
+            (),
+            Change.of((0, 0, 0), wanted ^ former),
+            provenance=np.where(given, np.int16(len(self.rounds)), nothing),
+            carried=nothing,
+            quality=np.full(len(given), np.nan, np.float32),
+            swept=given,
+            lens=self._lens_over(wanted, axis),
+        )
+        self._do(done)
+        return done
+
+    # What comes of it
 
     def propagate(self) -> Round:
         """Carry the pending prompt masks through the volume: one round."""
         for _ in self.sweep():
             pass
-        return self._rounds[-1]
+        return self.rounds[-1]
 
     def sweep(self) -> Iterator[SliceMask]:
         """Run one round slice by slice; it counts as a round only once it is exhausted.
 
-        Yields the prompted slices, then their neighbours outwards, one side after the other. When a mask
-        outgrows the view, the view grows and slices come again: the last one of an index counts.
+        Yields the prompted slices, then their neighbours outwards, the nearest first, by turns on both sides.
+        When a mask outgrows the view, the view grows and slices come again: the last one of an index counts.
+        Between two slices nothing runs. Closed before its end, it has changed nothing. A prompt or an undo
+        that comes while it runs abandons it: it raises PromptError when the next slice is asked for, and
+        all that is pending waits for the next sweep.
         """
-        if not self._pending:
+        if not self.history.pending:
             raise PromptError("nothing to propagate: call click() on one slice first")
-        pending, lens, task = self._pending, self._pending[-1].lens, self._task()
+        self._ready()
+        pending, lens, task = self.history.pending, self.history.pending[-1].lens, self._task()
+        seconds: list[float] = []
         for growth in range(MAX_GROWTHS + 1):
             sweep = Sweep(self.model, task, self._slices_through(lens), growth < MAX_GROWTHS)
-            yield from sweep.run()
+            for slice_mask in _timed(sweep.run(), seconds):
+                yield slice_mask
+                if self.history.pending is not pending:
+                    raise PromptError("a prompt or undo came while the sweep ran; call propagate() again")
             if not sweep.outgrown:
                 break
             lens = lens_at(self.volume, lens.axis, pending[-1].slice_index, lens.view.grown(GROWTH))
-        if self._pending is not pending:
-            raise PromptError("a click or undo came while the sweep ran; call propagate() again")
-        self._commit(sweep.round())
-        self._pending, self._undone = (), ()
+        self._do(replace(sweep.round(), seconds=sum(seconds)))
 
     def undo(self) -> None:
-        """Take back the last click or, when none is pending, the last whole round."""
-        if self._pending:
-            self._undone = (*self._undone, self._pending[-1])
-            self._pending = self._pending[:-1]
-        elif self._rounds:
-            self._undone = (*self._undone, self._rounds[-1])
-            self._rounds[-1].change.apply(self._mask)
-            self._rounds = self._rounds[:-1]
+        """Take back the last prompt or, when none is pending, the last whole round."""
+        if self.can_undo:
+            self._do(Undone())
 
     def redo(self) -> None:
         """Bring back what the last `undo()` took; nothing to redo is fine."""
-        if not self._undone:
-            return
-        last, self._undone = self._undone[-1], self._undone[:-1]
-        if isinstance(last, Prompted):
-            self._pending = (*self._pending, last)
-        else:
-            self._commit(last)
+        if self.can_redo:
+            self._do(Redone())
+
+    def go_to_round(self, num_rounds: int) -> None:
+        """Undo or redo until that many rounds are done, 0 for none, and nothing is pending.
+
+        PromptError when there are not so many, the undone ones included.
+        """
+        known = len(self.rounds) + len(self.undone_rounds)
+        if not 0 <= num_rounds <= known:
+            raise PromptError(f"round {num_rounds} does not exist: expected 0 (none) to {known}")
+        if self.history.pending or num_rounds != len(self.rounds):
+            self._do(Gone(num_rounds))
 
     # How
 
-    def _commit(self, done: Round) -> None:
-        done.change.apply(self._mask)
-        self._rounds = (*self._rounds, done)
+    def _ready(self) -> None:
+        if self._recorder is not None:
+            self._recorder.ready()
+
+    def _do(self, deed: Deed) -> None:
+        """Make one change: recorded first, so that what could not be recorded has not happened."""
+        if self._recorder is not None:
+            self._recorder.record(deed)
+        self.history.apply(deed)
+
+    def _give(self, prompt: Prompt, axis: int) -> Mask:
+        """Add a prompt on a slice along `axis`; its prompt mask (h, w)."""
+        positive = isinstance(prompt, Painted) or prompt.positive
+        if not positive and self.history.extent() is None:
+            place = prompt.corners[0] if not isinstance(prompt, Painted) else prompt.index
+            raise PromptError(
+                f"{type(prompt).__name__.lower()} {place} is negative, but nothing is segmented;"
+                f" give a positive click inside the object first"
+            )
+        self._ready()
+        placed = Placed(axis, prompt)
+        lens = self._current_lens()
+        question = Question(
+            volume=self.volume,
+            axis=axis,
+            index=placed.index,
+            prompt=prompt,
+            before=self.slice_mask(placed.index, axis),
+            law=Law([*self.history.placed(), placed], self.volume.shape),
+            lens=lens if lens is not None and lens.axis == axis else None,
+            occupied=lambda: self._occupied(axis),
+        )
+        mask, lens = answer(self.model, question)
+        self._do(Prompted(axis, prompt, mask, lens))
+        return mask.copy()
+
+    def _occupied(self, axis: int) -> Mask:
+        """Where the object is on any slice along `axis`: (h, w)."""
+        occupied = np.zeros(plane_of(self.volume, axis).shape, bool)
+        extent = self.history.extent()
+        if extent is not None:  # not of the whole mask: a copy costs 10 ms for 8.5 million voxels
+            low, high = extent
+            rows, columns = (slice(a, b) for n, (a, b) in enumerate(zip(low, high, strict=True)) if n != axis)
+            occupied[rows, columns] = self.history.part(low, high).any(axis)
+        return occupied
+
+    def forget_slices(self) -> None:
+        """Let go of what is kept of slices; the next sweep encodes them again. Changes no mask."""
+        self._slices = None
 
     def _slices_through(self, lens: Lens) -> SliceCache:
         """The slices seen through a lens; those of the last lens are kept."""
@@ -234,76 +352,98 @@ class Session:
         return self._slices
 
     def _task(self) -> Task:
-        """What the pending clicks ask for."""
-        prompts: dict[int, Mask] = {}
-        for prompted in self._pending:  # the last mask of a slice counts, and makes it the newest
-            prompts.pop(prompted.slice_index, None)
-            prompts[prompted.slice_index] = prompted.mask
-        along = (done for done in self._rounds if done.axis == self.axis)
-        former = {click.index[self.axis] for done in along for click in done.clicks}
+        """What the pending prompts ask for."""
+        masks: dict[int, Mask] = {}
+        for prompted in self.history.pending:  # the last mask of a slice counts, and makes it the newest
+            masks.pop(prompted.slice_index, None)
+            masks[prompted.slice_index] = prompted.mask
         return Task(
-            mask=self._mask,
-            rounds=self._rounds,
-            clicks=self.pending,
-            former_clicks=tuple(click for done in self._rounds for click in done.clicks),
-            prompts=prompts,
-            anchors=frozenset(former | prompts.keys()),
+            mask=self.history.mask,
+            rounds=self.rounds,
+            given=self.pending,
+            law=Law(self.history.placed(), self.volume.shape),
+            prompts=masks,
+            anchors=frozenset(self._prompted_along(self.axis) | masks.keys()),
             fusion=self.fusion,
             memory=self.memory,
         )
 
-    def _prompt_mask(self, axis: int, index: int, clicks: list[PlaneClick]) -> tuple[Mask, Lens]:
-        """The interaction network's mask of a slice (h, w), and the lens it was seen through."""
-        before = self.slice_mask(index, axis).astype(np.float32)
-        lens = self._lens_for(axis, index, clicks)
-        for growth in range(MAX_GROWTHS + 1):
-            image = image_through(self.volume, lens, index)
-            probability = prompt_probability(self.model, lens.view, image, clicks, lens.view.look(before)[0])
-            if growth == MAX_GROWTHS or lens.view.is_whole or not lens.view.is_touched(probability > 0.5):
-                break
-            lens = lens_at(self.volume, axis, index, lens.view.grown(GROWTH))
-        proposed = lens.view.paste(probability) > 0.5
-        return obey(merge(before > 0, proposed, clicks[-1]), clicks, lens.view), lens
-
-    def _lens_for(self, axis: int, index: int, clicks: list[PlaneClick]) -> Lens:
-        """The lens in use when it shows the new click well, else a new one."""
-        last = clicks[-1]
-        lens = self._current_lens()
-        if lens is not None and lens.axis == axis and lens.view.holds(last.row, last.column):
-            return lens
-        plane = plane_of(self.volume, axis)
-        occupied = np.asarray(self.mask.any(axis))
-        if not occupied.any():
-            return lens_at(self.volume, axis, index, choose_view(self.model, self.volume, axis, index, last))
-        occupied[last.row, last.column] = True
-        view = view_around(plane, *bounds(occupied), ROOM, self.model.manifest.size)
-        return lens_at(self.volume, axis, index, view)
+    def _prompted_along(self, axis: int) -> set[int]:
+        """Slices prompted in the rounds along an axis."""
+        along = (done for done in self.rounds if done.axis == axis)
+        return {Placed(axis, prompt).index for done in along for prompt in done.prompts}
 
     def _current_lens(self) -> Lens | None:
-        if self._pending:
-            return self._pending[-1].lens
-        return self._rounds[-1].lens if self._rounds else None
+        """The lens last in use, unless it was made for other networks, or for a slice without object."""
+        everything: tuple[Round | Prompted, ...] = (*self.rounds, *self.history.pending)
+        done = next((done for done in reversed(everything) if _shows(done)), None)
+        fits = done is not None and done.lens.view.size == self.model.manifest.size
+        return done.lens if done is not None and fits else None
 
-    def _checked_index(self, index: Voxel) -> Voxel:
+    def _lens_over(self, mask: Mask, axis: int) -> Lens:
+        """A lens that shows all of a mask (I, J, K)."""
+        plane, size, flat = plane_of(self.volume, axis), self.model.manifest.size, np.asarray(mask.any(axis))
+        view = view_around(plane, *bounds(flat), ROOM, size) if flat.any() else whole_view(plane, size)
+        held = np.flatnonzero(mask.any(tuple(a for a in range(3) if a != axis)))
+        middle = int(held[len(held) // 2]) if held.size else mask.shape[axis] // 2
+        return lens_at(self.volume, axis, middle, view)
+
+    def _checked_index(self, index: Voxel, what: str) -> Voxel:
         try:
             i, j, k = (as_integer(n) for n in index)
         except (TypeError, ValueError):
-            raise PromptError(f"click {index!r}: expected three whole numbers (i, j, k)") from None
+            raise PromptError(f"{what} {index!r}: expected three whole numbers (i, j, k)") from None
         if not all(0 <= n < length for n, length in zip((i, j, k), self.volume.shape, strict=True)):
             raise PromptError(
-                f"click {(i, j, k)} lies outside the volume of shape {self.volume.shape}:"
+                f"{what} {(i, j, k)} lies outside the volume of shape {self.volume.shape}:"
                 f" indices are (i, j, k) and start at 0"
             )
         return i, j, k
+
+    def _checked_points(self, points: Iterable[Voxel], what: str, fewest: int) -> tuple[Voxel, ...]:
+        found = tuple(self._checked_index(point, f"{what} point") for point in points)
+        if len(found) < fewest:
+            raise PromptError(f"{what} of {len(found)} points: expected at least {fewest}")
+        return found
+
+    def _flat_axis(self, corners: Sequence[Voxel], what: str, axis: int | None) -> int:
+        """The axis of the slice that holds all of a prompt."""
+        flat = [a for a in range(3) if len({corner[a] for corner in corners}) == 1]
+        if axis is None and flat and self.axis not in flat:
+            axis = flat[0]
+        axis = self._checked_axis(axis)
+        if axis not in flat:
+            raise PromptError(
+                f"{what} does not lie in one slice along axis {axis}; draw it on a single slice"
+            )
+        return axis
 
     def _checked_axis(self, axis: int | None) -> int:
         if axis is None:
             return self.axis
         if axis not in (0, 1, 2):
             raise PromptError(f"axis {axis!r}: expected 0, 1 or 2, the position in (i, j, k)")
-        if self._pending and axis != self._pending[-1].axis:
+        if self.history.pending and axis != self.axis:
             raise PromptError(
-                f"clicks along axis {self._pending[-1].axis} are pending; propagate or undo them before"
-                f" clicking along axis {axis}"
+                f"prompts along axis {self.axis} are pending; propagate or undo them before"
+                f" prompting along axis {axis}"
             )
         return axis
+
+
+def _shows(done: Round | Prompted) -> bool:
+    """Whether a lens was chosen to show an object: not for a slice painted empty, or for no mask at all."""
+    if isinstance(done, Prompted):
+        return not isinstance(done.prompt, Painted) or bool(done.mask.any())
+    return bool(done.prompts) or not done.lens.view.is_whole
+
+
+def _timed(slices: Iterator[SliceMask], seconds: list[float]) -> Iterator[SliceMask]:
+    """The same slices; notes how long each took to come, without the time of whoever looks at them."""
+    while True:
+        started = time.perf_counter()
+        found = next(slices, None)
+        seconds.append(time.perf_counter() - started)
+        if found is None:
+            return
+        yield found

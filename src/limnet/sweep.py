@@ -1,24 +1,36 @@
-"""One attempt at a round: from every prompted slice both ways, fused with the round before on the way."""
+"""One attempt at a round: from every prompted slice both ways, fused with the round before on the way.
+
+Beyond the outermost prompted slices a mask is carried outwards; between two of them it is carried from
+both, and where both have been, the two are blended by nearness. All sides advance together, one slice
+each, so that the slices nearest to the prompts come first. A side knows nothing of the others: they run at
+once on the model's lanes, and the masks are the same on one lane. Between two slices nothing runs: whoever
+stops asking has cancelled the sweep.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.fusion import Candidate, Change, Round, fuse, shrink
-from limnet.interaction import PlaneClick, obey
+from limnet.interaction import bounds
+from limnet.law import Law
 from limnet.lens import SliceCache, slice_of
 from limnet.memory import BankConfig, SliceMask, sweep_one_way
 from limnet.memory.propagate import Anchor, anchor_elements
 from limnet.model import Elements, LimNet, Reference
-from limnet.prompt import Click
+from limnet.prompt import Prompt
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+NOTHING = np.zeros((0, 0), bool)
 PATIENCE = 3  # empty slices in a row after which a sweep stops
 TOUCHING = 0.02  # share of the view's side that a mask must occupy at its border to have outgrown it
 
@@ -29,12 +41,61 @@ class Task:
 
     mask: NDArray[np.uint8]  # (I, J, K), of all rounds before; read, never written
     rounds: tuple[Round, ...]
-    clicks: tuple[Click, ...]  # of this round
-    former_clicks: tuple[Click, ...]  # of all rounds before
-    prompts: dict[int, Mask]  # prompt mask (h, w) of each slice clicked on, the newest last
+    given: tuple[Prompt, ...]  # in this round
+    law: Law  # of all prompts, this round's and before
+    prompts: dict[int, Mask]  # prompt mask (h, w) of each prompted slice, the newest last
     anchors: frozenset[int]  # slices prompted in this round or before, along this axis
     fusion: bool
     memory: BankConfig
+
+
+class Settled(NamedTuple):
+    """A slice after fusion."""
+
+    number: int  # its index along the axis
+    mask: Mask  # (h, w)
+    carried: int  # slices from its prompt
+    is_kept: bool  # it kept its previous mask
+    quality: float  # predicted Dice
+
+
+class Flip(NamedTuple):
+    """What changed in the mask of a slice."""
+
+    top: int  # voxels
+    left: int
+    flipped: Mask  # (h', w'), the box that holds it
+
+
+class Step(NamedTuple):
+    """What one slice of one side came to."""
+
+    settled: Settled | None  # None on a bridge, where two sides must meet first
+    then: int | None  # the slice that this side asks for after the next one
+    outgrown: bool = False  # its mask has outgrown the view
+
+
+class Bridge:
+    """The slices between two prompted ones, to which the mask of each is carried."""
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low = low
+        self.high = high
+        self.carried: dict[int, dict[int, Array]] = {low: {}, high: {}}  # (H, W) by start and slice
+
+    def path(self, start: int) -> range:
+        """From one of its ends to the other, both left out."""
+        return range(start + 1, self.high) if start == self.low else range(start - 1, self.low, -1)
+
+    def complete(self) -> list[int]:
+        """Slices that both sides have reached."""
+        return sorted(self.carried[self.low].keys() & self.carried[self.high].keys())
+
+    def blend(self, index: int) -> tuple[Array, int]:
+        """Both probabilities (H, W) weighed by nearness, taken out; and how near the nearer end is."""
+        from_low, from_high = self.carried[self.low].pop(index), self.carried[self.high].pop(index)
+        share = np.float32((index - self.low) / (self.high - self.low))
+        return (1 - share) * from_low + share * from_high, min(index - self.low, self.high - index)
 
 
 class Sweep:
@@ -47,29 +108,60 @@ class Sweep:
         self.lens = slices.lens
         self.may_grow = may_grow
         self.outgrown = False
-        self.masks: dict[int, Mask] = {}  # (h, w) after fusion
-        self.kept: set[int] = set()  # slices that kept their previous mask
-        self.quality: dict[int, float] = {}
-        self.carried: dict[int, int] = {}  # slices from the prompt
+        self.settled: dict[int, Settled] = {}  # without their masks
+        self._flips: dict[int, Flip] = {}  # of the slices that changed
         along = [done for done in task.rounds if done.axis == self.lens.axis]
         self.former = along[-1] if along else None  # the last round along this axis
-        self._shown = {start: bool(self._anchor(start).probability.any()) for start in task.anchors}
+        self._anchors = {index: self._anchor(index) for index in task.anchors}
+        self._shown = {index: bool(anchor.probability.any()) for index, anchor in self._anchors.items()}
+        self._elements: dict[int, Elements] = {}  # of anchors
         self._references: dict[int, Reference] = {}
 
     def run(self) -> Iterator[SliceMask]:
-        """Prompted slices, then their sweeps; ends early when a mask has outgrown the view."""
+        """Prompted slices, then their neighbours outwards; ends early when a mask has outgrown the view."""
         for index, mask in self.task.prompts.items():
-            yield self._settle(index, mask, carried=0)
-        for start in reversed(self.task.prompts):  # the newest first
-            anchor = self._anchor(start)
-            elements = [anchor_elements(self.model, self.slices, anchor), *self._other_anchors(start)]
-            for path in self._paths(start):
-                for index, probability in self._carry(anchor, elements, path):
-                    if self._outgrows(probability):
-                        self.outgrown = True
-                        return
-                    mask = self.lens.view.paste(probability) > 0.5
-                    yield self._settle(index, mask, carried=abs(index - start))
+            yield self._record(self._settle(index, mask, carried=0))
+        bridges = self._bridges()
+        ends = [end for bridge in bridges for end in (bridge.low, bridge.high)]
+        self._remember(
+            sorted({anchor for start in (*self.task.prompts, *ends) for anchor in self._read_from(start)})
+        )
+        sides = [*self._outward_sides(), *chain.from_iterable(map(self._bridge_sides, bridges))]
+        ahead: list[int] = []
+        while sides:
+            steps = self._advance(sides, ahead)
+            done = [step for step in steps if step is not None]
+            if any(step.outgrown for step in done):
+                self.outgrown = True
+                return
+            settled = [step.settled for step in done if step.settled is not None]
+            yield from map(self._record, [*settled, *self._met(bridges)])
+            sides = [side for side, step in zip(sides, steps, strict=True) if step is not None]
+            ahead = [step.then for step in done if step.then is not None]
+
+    def _advance(self, sides: list[Iterator[Step]], ahead: list[int]) -> list[Step | None]:
+        """One slice of every side, None where it has ended; lanes left over encode what comes next."""
+        steps: list[Step | None] = [None] * len(sides)
+
+        def step(number: int) -> None:
+            steps[number] = next(sides[number], None)
+
+        jobs: list[Callable[[], object]] = [partial(step, number) for number in range(len(sides))]
+        spare = max(0, self.model.lanes.count - len(sides))
+        jobs += [partial(self.slices.prepare, index) for index in ahead[:spare]]
+        self.model.lanes.together(jobs)
+        return steps
+
+    def _record(self, settled: Settled) -> SliceMask:
+        """Keep what `round` asks for: of the mask only what flipped, as slices may be many and large."""
+        axis, index = self.lens.axis, settled.number
+        flipped = settled.mask ^ (slice_of(self.task.mask, axis, index) > 0)
+        if flipped.any():
+            (top, left), (bottom, right) = bounds(flipped)
+            box = flipped[top : bottom + 1, left : right + 1]
+            self._flips[index] = Flip(top, left, box.copy() if box.size < flipped.size else flipped)
+        self.settled[index] = settled._replace(mask=NOTHING)
+        return SliceMask(axis, index, settled.mask)
 
     def round(self) -> Round:
         """The finished round."""
@@ -78,58 +170,113 @@ class Sweep:
         carried = former.carried.copy() if former else np.full(length, -1, np.int16)
         quality = former.quality.copy() if former else np.full(length, np.nan, np.float32)
         swept = np.zeros(length, bool)
-        for index in self.masks:
+        for index, settled in self.settled.items():
             swept[index] = True
-            quality[index] = self.quality[index]
-            if index not in self.kept:
+            quality[index] = settled.quality
+            if not settled.is_kept:
                 provenance[index] = len(self.task.rounds)
-                carried[index] = self.carried[index]
+                carried[index] = settled.carried
         change = self._change()
-        return Round(self.lens.axis, self.task.clicks, change, provenance, carried, quality, swept, self.lens)
+        return Round(self.lens.axis, self.task.given, change, provenance, carried, quality, swept, self.lens)
 
     def _change(self) -> Change:
         """What the round flips in the mask, from the slices it went through."""
-        axis, mask = self.lens.axis, self.task.mask
-        first, last = min(self.masks), max(self.masks)
-        block = np.zeros([last - first + 1 if a == axis else n for a, n in enumerate(mask.shape)], bool)
-        for index, now in self.masks.items():
-            slice_of(block, axis, index - first)[...] = now ^ (slice_of(mask, axis, index) > 0)
-        i, j, k = (first if a == axis else 0 for a in range(3))
+        if not self._flips:
+            return Change((0, 0, 0), (0, 0, 0), b"")
+        axis, flips = self.lens.axis, self._flips.values()
+        first, last = min(self._flips), max(self._flips)
+        top, left = min(flip.top for flip in flips), min(flip.left for flip in flips)
+        bottom = max(flip.top + flip.flipped.shape[0] for flip in flips)
+        right = max(flip.left + flip.flipped.shape[1] for flip in flips)
+        low, shape = [top, left], [bottom - top, right - left]
+        low.insert(axis, first)
+        shape.insert(axis, last - first + 1)
+        block = np.zeros(shape, bool)
+        for index, (row, column, flipped) in self._flips.items():
+            place = slice_of(block, axis, index - first)[row - top :, column - left :]
+            place[: flipped.shape[0], : flipped.shape[1]] = flipped
+        i, j, k = low
         return Change.of((i, j, k), block)
 
-    def _paths(self, start: int) -> tuple[range, range]:
-        """Slices above and below `start` up to the next anchor; half-way to one of this round."""
-        above = min((a for a in self.task.anchors if a > start), default=self.task.mask.shape[self.lens.axis])
-        below = max((a for a in self.task.anchors if a < start), default=-1)
-        if above in self.task.prompts:
-            above = (start + above) // 2 + 1
-        if below in self.task.prompts:
-            below = (start + below) // 2
-        return range(start + 1, above), range(start - 1, below, -1)
+    def _outward_sides(self) -> list[Iterator[Step]]:
+        """Sides to the ends of the volume, from the outermost prompted slices when prompted in this round."""
+        first, last = min(self.task.anchors), max(self.task.anchors)
+        length = self.task.mask.shape[self.lens.axis]
+        paths = {last: [range(last + 1, length)]}
+        paths.setdefault(first, []).append(range(first - 1, -1, -1))
+        return [
+            self._side(start, path) for start in paths if start in self.task.prompts for path in paths[start]
+        ]
 
-    def _carry(self, anchor: Anchor, elements: list[Elements], path: range) -> Iterator[tuple[int, Array]]:
+    def _bridges(self) -> list[Bridge]:
+        """Neighbouring prompted slices of which at least one is of this round."""
+        pairs = pairwise(sorted(self.task.anchors))
+        return [Bridge(low, high) for low, high in pairs if {low, high} & self.task.prompts.keys()]
+
+    def _bridge_sides(self, bridge: Bridge) -> list[Iterator[Step]]:
+        return [self._bridge_side(bridge, start) for start in (bridge.low, bridge.high)]
+
+    def _bridge_side(self, bridge: Bridge, start: int) -> Iterator[Step]:
+        """Carry the mask of one end of a bridge to the other end."""
+        path = bridge.path(start)
+        for index, probability in self._carry(start, path):
+            bridge.carried[start][index] = probability
+            then = index + 2 * path.step
+            yield Step(None, then if then in path else None, self._outgrows(probability))
+
+    def _met(self, bridges: Iterable[Bridge]) -> list[Settled]:
+        """Slices of bridges that both sides have now reached, settled."""
+        blended = [(index, *bridge.blend(index)) for bridge in bridges for index in bridge.complete()]
+        settled: list[Settled | None] = [None] * len(blended)
+
+        def settle(number: int) -> None:
+            index, probability, carried = blended[number]
+            mask = self.lens.view.paste(probability) > 0.5
+            settled[number] = self._settle(index, mask, carried)
+
+        self.model.lanes.together([partial(settle, number) for number in range(len(blended))])
+        return [one for one in settled if one is not None]
+
+    def _side(self, start: int, path: range) -> Iterator[Step]:
         """One sweep; stops once the object has ended, here (after fusion) and in the round before.
 
         A correction inside the object does not carry it beyond where it ended before: who misses a
         piece there clicks there. Leaks past the object's end cost more Dice than anything else.
         """
-        inside = bool(slice_of(self.task.mask, self.lens.axis, anchor.index).any())
+        axis, view = self.lens.axis, self.lens.view
+        inside = bool(slice_of(self.task.mask, axis, start).any())
         ended = 0
-        for index, probability in sweep_one_way(
-            self.model, self.slices, anchor, elements, path, self.task.memory
-        ):
-            yield index, probability
-            absent_before = not slice_of(self.task.mask, self.lens.axis, index).any()
-            empty = absent_before and (inside or not self.masks[index].any())
+        for index, probability in self._carry(start, path):
+            if self._outgrows(probability):
+                yield Step(None, None, outgrown=True)
+                return
+            settled = self._settle(index, view.paste(probability) > 0.5, carried=abs(index - start))
+            absent_before = not slice_of(self.task.mask, axis, index).any()
+            empty = absent_before and (inside or not settled.mask.any())
             ended = ended + 1 if empty else 0
-            if ended >= PATIENCE:
+            has_ended = ended >= PATIENCE
+            then = index + 2 * path.step
+            yield Step(settled, then if then in path and not has_ended else None)
+            if has_ended:
                 return
 
-    def _other_anchors(self, start: int) -> list[Elements]:
-        """Memory of the other prompted slices, the nearest first, as many as the bank will hold."""
-        nearest = sorted(self.task.anchors - {start}, key=lambda index: (abs(index - start), index))
-        chosen = nearest[: self.task.memory.max_anchors - 1]
-        return [anchor_elements(self.model, self.slices, self._anchor(index)) for index in chosen]
+    def _carry(self, start: int, path: range) -> Iterator[tuple[int, Array]]:
+        """The mask of a prompted slice along `path`: index and probability (H, W)."""
+        elements = [self._elements[index] for index in self._read_from(start)]
+        return sweep_one_way(self.model, self.slices, self._anchors[start], elements, path, self.task.memory)
+
+    def _read_from(self, start: int) -> list[int]:
+        """Prompted slices that a sweep from `start` reads: itself, then the nearest that a bank holds."""
+        others = sorted(self.task.anchors - {start}, key=lambda index: (abs(index - start), index))
+        return [start, *others[: self.task.memory.max_anchors - 1]]
+
+    def _remember(self, anchors: Iterable[int]) -> None:
+        """Make the memory elements of prompted slices."""
+
+        def remember(index: int) -> None:
+            self._elements[index] = anchor_elements(self.model, self.slices, self._anchors[index])
+
+        self.model.lanes.together([partial(remember, index) for index in anchors])
 
     def _anchor(self, index: int) -> Anchor:
         mask = self.task.prompts.get(index)
@@ -141,17 +288,17 @@ class Sweep:
         """The prompted slice nearest to `index` on which the object is, else the nearest."""
         nearest = min(self._shown, key=lambda start: (not self._shown[start], abs(start - index), start))
         if nearest not in self._references:
-            mask = self._anchor(nearest).probability
-            self._references[nearest] = Reference(shrink(self.slices[nearest].image), shrink(mask))
+            mask = self._anchors[nearest].probability
+            self._references[nearest] = Reference(shrink(self.slices.image(nearest)), shrink(mask))
         return self._references[nearest]
 
-    def _settle(self, index: int, mask: Mask, carried: int) -> SliceMask:
-        """Fuse a slice with the round before; clicks are law, and a prompted slice is never overruled.
+    def _settle(self, index: int, mask: Mask, carried: int) -> Settled:
+        """Fuse a slice with the round before; prompts are law, and a prompted slice is never overruled.
 
         Before the first round every slice is empty: so fusion also finds where the object has ended.
         """
         task, axis, look = self.task, self.lens.axis, self.lens.view.look
-        image = self.slices[index].image
+        image = self.slices.image(index)
         current = Candidate(look(mask)[0], carried)
         before = slice_of(task.mask, axis, index) > 0
         if not task.fusion or carried == 0 or np.array_equal(before, mask):
@@ -161,15 +308,8 @@ class Sweep:
             verdict = fuse(
                 self.model, image, Candidate(look(before)[0], former), current, self._reference(index)
             )
-        if verdict.keeps_previous:
-            self.kept.add(index)
-            mask = before
-        self.quality[index], self.carried[index] = verdict.quality, carried
-        clicks = [
-            PlaneClick.of(c, axis) for c in (*task.former_clicks, *task.clicks) if c.index[axis] == index
-        ]
-        self.masks[index] = obey(mask, clicks, self.lens.view)
-        return SliceMask(axis, index, self.masks[index])
+        mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
+        return Settled(index, mask, carried, verdict.keeps_previous, verdict.quality)
 
     def _outgrows(self, probability: Array) -> bool:
         view, mask = self.lens.view, probability > 0.5

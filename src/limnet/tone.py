@@ -30,7 +30,7 @@ class Tone:
         """Fit to values of any shape and dtype; all-equal values map to 0."""
         flat = values.ravel()
         sample = flat[:: max(1, flat.size // MAX_SAMPLES)].astype(np.float32)
-        quantiles = np.quantile(sample, np.linspace(CLIPPED, 1 - CLIPPED, NUM_QUANTILES)).astype(np.float32)
+        quantiles = _quantiles(np.sort(sample), np.linspace(CLIPPED, 1 - CLIPPED, NUM_QUANTILES))
         low, high = float(quantiles[0]), float(quantiles[-1])
         linear = np.linspace(0, 1, NUM_STEPS)
         if high <= low:  # nearly all are alike: what is rare must still be seen
@@ -47,3 +47,13 @@ class Tone:
         steps = (values.astype(np.float32) - np.float32(self.low)) * np.float32(scale)
         np.clip(steps, 0, NUM_STEPS - 1, out=steps)
         return self.table[steps.astype(np.int16)]
+
+
+def _quantiles(rising: NDArray[np.float32], shares: NDArray[np.float64]) -> NDArray[np.float32]:
+    """`numpy.quantile` of sorted values, which takes five times as long as sorting them."""
+    place = shares * (len(rising) - 1)
+    low = np.floor(place).astype(int)
+    a, b = rising[low], rising[np.minimum(low + 1, len(rising) - 1)]
+    t, rise = place - low, b - a
+    between: NDArray[np.float32] = np.where(t < 0.5, a + rise * t, b - rise * (1 - t)).astype(np.float32)
+    return between

@@ -33,13 +33,42 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Taps:
+    """A linear map along one direction in which an output depends on few, neighbouring inputs.
+
+    Not a matrix product: BLAS starts its own threads, which then wait for the ones that run the networks
+    (a whole sweep took 2.2 times as long; docs/decisions/0015).
+    """
+
+    index: NDArray[np.intp]  # (outputs, T), of inputs
+    weight: NDArray[np.floating]  # (outputs, T)
+
+    @classmethod
+    def of(cls, index: NDArray[np.intp], weight: NDArray[np.float64], count: int) -> Taps:
+        """Weights (outputs, T) of the inputs `index`, of which those outside 0 .. count - 1 weigh nothing."""
+        return cls(np.clip(index, 0, count - 1), np.where((index >= 0) & (index < count), weight, 0))
+
+    def scaled(self, is_seen: NDArray[np.bool_]) -> Taps:
+        """With weights that sum to 1, or to 0 for outputs (outputs,) that see nothing; single precision."""
+        weight = self.weight / np.maximum(self.weight.sum(1, keepdims=True), 1e-9)
+        return Taps(self.index, (weight * is_seen[:, None]).astype(np.float32))
+
+    def __call__(self, rows: Image) -> Image:
+        """(inputs, n) -> (outputs, n)."""
+        out: Image = rows[self.index[:, 0]] * self.weight[:, :1]
+        for tap in range(1, self.index.shape[1]):
+            out += rows[self.index[:, tap]] * self.weight[:, tap, None]
+        return out
+
+
+@dataclass(frozen=True)
 class Weights:
     """A linear map along one direction between `size` view pixels and the voxels first .. last-1."""
 
     first: int
     last: int
-    look: Image  # (size, last - first): voxels -> view pixels; rows sum to 1, or 0 outside the plane
-    paste: Image  # (last - first, size): view pixels -> voxels
+    look: Taps  # voxels -> view pixels; weights sum to 1, or 0 outside the plane
+    paste: Taps  # view pixels -> voxels
 
 
 @dataclass(frozen=True)
@@ -54,21 +83,22 @@ class View:
     def look(self, image: NDArray[np.generic]) -> Image:
         """A slice (h, w) or (h, w, 3) as the networks see it: (C, size, size), zero outside the plane."""
         rows, columns = self._weights
-        box = image[rows.first : rows.last, columns.first : columns.last].astype(np.float32)
-        channels = box[..., None] if box.ndim == 2 else box  # (h', w', C)
-        return np.stack([rows.look @ channels[..., c] @ columns.look.T for c in range(channels.shape[-1])])
+        box = image[rows.first : rows.last, columns.first : columns.last].astype(np.float32, order="C")
+        channels = box[None] if box.ndim == 2 else np.moveaxis(box, 2, 0)  # (C, h', w')
+        return np.stack([_along_both(channel, rows.look, columns.look) for channel in channels])
 
     def paste(self, probability: Image) -> NDArray[np.float32]:
         """A map of the view (size, size) back on the plane (h, w); zero outside the view."""
         rows, columns = self._weights
         out = np.zeros(self.plane.shape, np.float32)
-        out[rows.first : rows.last, columns.first : columns.last] = rows.paste @ probability @ columns.paste.T
+        box = _along_both(probability, rows.paste, columns.paste)
+        out[rows.first : rows.last, columns.first : columns.last] = box
         return out
 
     @cached_property
     def inside(self) -> Mask:
         """Which pixels of the view lie in the plane: (size, size)."""
-        rows, columns = (weights.look.sum(1) > 0 for weights in self._weights)
+        rows, columns = (weights.look.weight.sum(1) > 0 for weights in self._weights)
         both: Mask = rows[:, None] & columns[None, :]
         return both
 
@@ -157,17 +187,25 @@ def _weights(length: int, centre: float, step: float, size: int) -> Weights:
     positions = centre + (np.arange(size) - (size - 1) / 2) * step  # of view pixels, in voxels
     first = int(np.clip(np.floor(positions[0] - step), 0, length - 1))
     last = int(np.clip(np.ceil(positions[-1] + step) + 1, first + 1, length))
-    distance = np.abs(positions[:, None] - np.arange(first, last)[None, :])  # (size, voxels)
-    look = np.maximum(0, 1 - distance / max(1.0, step))
+    reach = max(1.0, step)
+    voxels = np.floor(positions - reach).astype(int)[:, None] + np.arange(int(2 * reach) + 3)  # (size, T)
+    weight = np.maximum(0, 1 - np.abs(positions[:, None] - voxels) / reach)
+    look = Taps.of(voxels - first, weight, last - first)
     outside = (positions + step / 2 <= -0.5) | (positions - step / 2 >= length - 0.5)
-    clamped = np.clip(positions, 0, length - 1)  # the outer half voxel sees its neighbour's centre
-    edge = np.abs(clamped[:, None] - np.arange(first, last)[None, :])
-    empty = look.sum(1) < 1e-6
-    look[empty] = (edge == edge.min(1, keepdims=True))[empty]
-    look /= np.maximum(look.sum(1, keepdims=True), 1e-9)
-    look[outside] = 0
-    paste = np.maximum(0, 1 - distance.T / step / max(1.0, 1 / step))  # (voxels, size)
-    beyond = np.abs(np.arange(first, last) - centre) > (size / 2) * step
-    paste /= np.maximum(paste.sum(1, keepdims=True), 1e-9)
-    paste[beyond] = 0
-    return Weights(first, last, look.astype(np.float32), paste.astype(np.float32))
+    empty = look.weight.sum(1) < 1e-6  # the outer half voxel sees its neighbour's centre
+    look.index[empty, 0] = np.clip(np.rint(positions[empty]), 0, length - 1) - first
+    look.weight[empty, 0] = 1
+    targets = np.arange(first, last)
+    seen_at = (targets - centre) / step + (size - 1) / 2  # where the voxels lie, in view pixels
+    reach = max(1.0, 1 / step)
+    pixels = np.floor(seen_at - reach).astype(int)[:, None] + np.arange(int(2 * reach) + 3)  # (voxels, T)
+    distance = np.abs(targets[:, None] - (centre + (pixels - (size - 1) / 2) * step))  # in voxels
+    paste = Taps.of(pixels, np.maximum(0, 1 - distance / step / reach), size)
+    beyond = np.abs(targets - centre) > (size / 2) * step
+    return Weights(first, last, look.scaled(~outside), paste.scaled(~beyond))
+
+
+def _along_both(image: Image, rows: Taps, columns: Taps) -> Image:
+    """(inputs of rows, inputs of columns) -> (outputs of rows, outputs of columns), C order."""
+    half = np.ascontiguousarray(rows(image).T)  # (inputs of columns, outputs of rows)
+    return np.ascontiguousarray(columns(half).T)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ from limnet.volume import Volume
 
 Array = NDArray[np.float32]
 
+ZOOM_SIZE = 128  # pixels, at most, in which zoom levels are compared: a first click waits for all of them
 NUM_WITNESSES = 2  # other zoom levels that a mask must agree with
 
 
@@ -34,13 +37,14 @@ def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: Pla
     around the click scales with the view and agrees with none), and the view is fitted to that mask.
     When none counts, the whole plane is seen.
     """
-    levels = zoom_levels(plane_of(volume, axis), click, model.manifest.size)
-    looks = [_look(model, volume, axis, index, click, view) for view in levels]
+    size = model.manifest.size
+    levels = zoom_levels(plane_of(volume, axis), click, min(size, ZOOM_SIZE))
+    looks = model.lanes.together([partial(_look, model, volume, axis, index, click, view) for view in levels])
     scores = [_score(looks, number) for number in range(len(looks))]
     best = int(np.argmax(scores))
     if scores[best] <= 0:
-        return levels[-1]
-    return refit(looks[best].view, looks[best].probability, click)
+        return replace(levels[-1], size=size)
+    return replace(refit(looks[best].view, looks[best].probability, click), size=size)
 
 
 def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick, view: View) -> Look:

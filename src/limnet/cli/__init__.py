@@ -20,9 +20,14 @@ from limnet.cli.compare import Compare
 from limnet.cli.demo import Demo
 from limnet.cli.evaluate import Evaluate
 from limnet.cli.export import Export
+from limnet.cli.export_weights import ExportWeights
 from limnet.cli.info import Info
+from limnet.cli.keys import Keys
 from limnet.cli.predict import Predict
+from limnet.cli.replay import Replay
 from limnet.cli.segment import Segment
+from limnet.cli.serve import Serve
+from limnet.cli.synth import Synth
 from limnet.cli.train import Train
 from limnet.errors import LimNetError, LimNetWarning
 
@@ -59,7 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse(words: Sequence[str]) -> Command:
     """The command that `words` spell; SystemExit with a message when they spell none."""
-    commands: Any = Segment | Evaluate | Compare | Predict | Train | Export | Info | Demo
+    commands: Any = (
+        Serve
+        | Segment
+        | Evaluate
+        | Compare
+        | Predict
+        | Train
+        | Synth
+        | Export
+        | ExportWeights
+        | Info
+        | Demo
+        | Replay
+        | Keys
+    )
     command: Command = tyro.cli(
         commands,
         prog="limnet",

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 import limnet
 from limnet.cli.terminal import progress_bar
 from limnet.config import from_table
-from limnet.errors import PromptError
+from limnet.errors import ConfigError, PromptError
 from limnet.evaluation import dice
 from limnet.evaluation.montage import MontageRound
 from limnet.prompt import Click, Voxel
+from limnet.volume import to_index
 
 Mask = NDArray[np.bool_]  # (I, J, K)
 
@@ -31,12 +32,72 @@ class ScriptedClick:
     positive: bool = True
     axis: int | None = None
 
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        return (self.index,)
+
+    def give(self, session: limnet.Session) -> None:
+        """Click."""
+        session.click(self.index, positive=self.positive, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class ScriptedPrompt:
+    """One round of a script: a click, box, scribble or lasso, and the axis across which its slice is cut."""
+
+    click: tuple[int, ...] = ()  # i, j, k
+    box: tuple[Voxel, ...] = ()  # two corners, inclusive
+    scribble: tuple[Voxel, ...] = ()  # points of a line, in order
+    lasso: tuple[Voxel, ...] = ()  # corners of an outline, in order
+    positive: bool = True
+    axis: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("click", "box", "scribble", "lasso") if getattr(self, name)]
+        if len(given) != 1:
+            raise ConfigError(
+                f"expected one of click, box, scribble and lasso, got {' and '.join(given) or 'none'}"
+            )
+        if self.click and len(self.click) != 3:
+            raise ConfigError(f"click: expected 3 numbers i, j, k, got {len(self.click)}")
+        if self.box and len(self.box) != 2:
+            raise ConfigError(f"box: expected its two corners, got {len(self.box)}")
+
+    @property
+    def corners(self) -> tuple[Voxel, ...]:
+        """The voxels that say where it is."""
+        if self.click:
+            i, j, k = self.click
+            return ((i, j, k),)
+        return self.box or self.scribble or self.lasso
+
+    def give(self, session: limnet.Session) -> None:
+        """Click or draw."""
+        if self.click:
+            session.click(self.corners[0], positive=self.positive, axis=self.axis)
+        elif self.box:
+            low, high = self.box
+            session.box(low, high, positive=self.positive, axis=self.axis)
+        elif self.scribble:
+            session.scribble(self.scribble, positive=self.positive, axis=self.axis)
+        else:
+            session.lasso(self.lasso, positive=self.positive, axis=self.axis)
+
+
+Scripted = ScriptedClick | ScriptedPrompt
+
 
 @dataclass(frozen=True)
 class Script:
-    """A file of --prompts: one round per click, in order."""
+    """A file of --prompts: one round per click, then one per prompt of any kind, in order."""
 
-    clicks: tuple[ScriptedClick, ...]
+    clicks: tuple[ScriptedClick, ...] = ()
+    prompts: tuple[ScriptedPrompt, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (self.clicks or self.prompts):
+            raise ConfigError("holds no prompt; expected a list 'clicks' or 'prompts'")
 
 
 def parse_click(text: str) -> ScriptedClick:
@@ -58,8 +119,29 @@ def parse_click(text: str) -> ScriptedClick:
         ) from None
 
 
+def click_at_mm(text: str, volume: limnet.Volume, *, is_lps: bool) -> ScriptedClick:
+    """A click at the voxel nearest to a position in mm, LPS or RAS; PromptError when it lies outside."""
+    numbers, colon, sign = text.partition(":")
+    try:
+        x, y, z = (float(number) for number in numbers.split(","))
+        positive = {"": True, ":+": True, ":-": False}[colon + sign]
+    except (ValueError, KeyError):
+        raise PromptError(
+            f"--click-mm {text!r}: expected three numbers X,Y,Z in mm, such as -12.5,30,44, with :- at the"
+            f" end for a click on the background"
+        ) from None
+    index = to_index(volume.affine, (-x, -y, z) if is_lps else (x, y, z))
+    if not np.isfinite(index).all() or (index < -0.5).any() or (index > np.array(volume.shape) - 0.5).any():
+        raise PromptError(
+            f"--click-mm {text!r}: outside the volume (voxel {', '.join(f'{n:.1f}' for n in index)} of shape"
+            f" {volume.shape}); is it {'RAS' if is_lps else 'LPS'}?"
+        )
+    i, j, k = (int(n) for n in np.clip(np.rint(index), 0, np.array(volume.shape) - 1))
+    return ScriptedClick((i, j, k), positive=positive)
+
+
 def read_script(path: Path) -> Script:
-    """The clicks of a prompts file; a file that is not one is a PromptError that shows what is expected."""
+    """The prompts of a file; a file that is not one is a PromptError that shows what is expected."""
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(table, dict):
@@ -75,33 +157,31 @@ def read_script(path: Path) -> Script:
 class PlayedRound:
     """One round that was played, with what it cost."""
 
-    click: ScriptedClick
+    prompt: Scripted
     mask: Mask  # of the whole volume, after the round
     seconds: float
     num_slices: int  # that the sweeps visited
     dice: float | None
 
     def __str__(self) -> str:
-        i, j, k = self.click.index
-        words = f"{'+' if self.click.positive else '-'} {f'{i},{j},{k}':<13} {self.seconds:7.2f} s"
+        i, j, k = self.prompt.corners[0]
+        words = f"{'+' if self.prompt.positive else '-'} {f'{i},{j},{k}':<13} {self.seconds:7.2f} s"
         words += f" {self.num_slices / self.seconds:6.0f} slices/s"
         return words if self.dice is None else f"{words}   Dice {self.dice:.3f}"
 
 
-def play(
-    session: limnet.Session, script: Iterable[ScriptedClick], truth: Mask | None
-) -> Iterator[PlayedRound]:
-    """Click and propagate once per click of `script`, which may look at the session before each."""
-    for number, click in enumerate(script, start=1):
+def play(session: limnet.Session, script: Iterable[Scripted], truth: Mask | None) -> Iterator[PlayedRound]:
+    """Prompt and propagate once per prompt of `script`, which may look at the session before each."""
+    for number, prompt in enumerate(script, start=1):
         started = time.perf_counter()
-        session.click(click.index, positive=click.positive, axis=click.axis)
+        prompt.give(session)
         with progress_bar(f"round {number}", total=session.volume.shape[session.axis]) as (bar, task):
             num_slices = 0
             for num_slices, _ in enumerate(session.sweep(), start=1):
                 bar.update(task, completed=num_slices)
         mask = session.mask != 0
         seconds = time.perf_counter() - started
-        yield PlayedRound(click, mask, seconds, num_slices, None if truth is None else dice(truth, mask))
+        yield PlayedRound(prompt, mask, seconds, num_slices, None if truth is None else dice(truth, mask))
 
 
 def report_rounds(rounds: Iterable[PlayedRound], *, keep: bool) -> list[MontageRound]:
@@ -110,8 +190,8 @@ def report_rounds(rounds: Iterable[PlayedRound], *, keep: bool) -> list[MontageR
     for number, played in enumerate(rounds, start=1):
         print(f"round {number} {played}", flush=True)
         if keep:
-            click = Click(played.click.index, positive=played.click.positive)
-            kept.append(MontageRound(played.mask, (click,), played.dice))
+            marks = tuple(Click(corner, played.prompt.positive) for corner in played.prompt.corners)
+            kept.append(MontageRound(played.mask, marks, played.dice))
     return kept
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import GeometryError, OutputError, VolumeError
+from limnet.volume.dicom import dicom_in, read_dicom
 from limnet.volume.frames import looks_like_image, read_frame_folder, read_image
-from limnet.volume.geometry import grid_difference
+from limnet.volume.geometry import Affine, grid_difference
 from limnet.volume.intensity import usable
 from limnet.volume.metaimage import looks_like_metaimage, read_metaimage, write_metaimage
 from limnet.volume.nifti import looks_like_nifti, read_nifti, write_nifti
 from limnet.volume.nrrd import looks_like_nrrd, read_nrrd, write_nrrd
 from limnet.volume.payload import head, one_line
 from limnet.volume.volume import Volume
+from limnet.volume.whole import write_whole
 
-READABLE = "NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF or a folder of such images"
+READABLE = "NIfTI, NRRD, MetaImage, DICOM, PNG, JPEG, BMP, TIFF or a folder of such images"
 WRITERS: dict[str, Callable[[Path, NDArray[Any], Volume], None]] = {
     ".nii": write_nifti,
     ".nii.gz": write_nifti,
@@ -32,18 +33,20 @@ WRITERS: dict[str, Callable[[Path, NDArray[Any], Volume], None]] = {
 }
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, series: str | None = None, allow_gaps: bool = False) -> Volume:
     """Read a scan, an image or a folder of frames, on its own grid and in its own type.
 
-    NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd); PNG, JPEG, BMP or TIFF as a volume
-    of one slice; a folder of them as frames along the last axis. Voxels keep their stored type, except that
-    a NIfTI slope or intercept makes them float. NaN and infinite voxels become the smallest finite value,
-    with a LimNetWarning. VolumeError when the file cannot be read as one volume or all its voxels are
-    equal; GeometryError when its affine is missing or singular.
+    NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr), MetaImage (.mha, .mhd); a DICOM file, or a folder with a DICOM
+    series (with the extra `dicom`), of which `series` names the one that is meant when there are several;
+    PNG, JPEG, BMP or TIFF as a volume of one slice; a folder of them as frames along the last axis. Voxels
+    keep their stored type, except that a NIfTI slope or intercept makes them float and DICOM's are rescaled.
+    NaN and infinite voxels become the smallest finite value, with a LimNetWarning. VolumeError when the file
+    cannot be read as one volume or all its voxels are equal; GeometryError when its affine is missing or
+    singular, or slices of a series are missing; with `allow_gaps` those become background.
     """
-    volume = _read(Path(path), labels=False)
-    usable(volume.array, volume.source)
-    return volume
+    volume = _read(Path(path), labels=False, series=series, allow_gaps=allow_gaps)
+    array = usable(volume.array, volume.source)
+    return volume if array is volume.array else replace(volume, array=array)
 
 
 def read_mask(path: str | Path, like: Volume | None = None) -> NDArray[Any]:
@@ -58,6 +61,12 @@ def read_mask(path: str | Path, like: Volume | None = None) -> NDArray[Any]:
     return _labels(volume)
 
 
+def read_labels(path: str | Path) -> tuple[NDArray[Any], Affine]:
+    """Labels as an integer array (I', J', K') on their own grid, and its affine; errors as of `read_mask`."""
+    volume = _read(Path(path), labels=True)
+    return _labels(volume), volume.affine
+
+
 def write_mask(path: str | Path, mask: NDArray[Any], like: Volume) -> None:
     """Write a mask or labels on exactly the grid of `like`; the ending of `path` is the format.
 
@@ -70,20 +79,15 @@ def write_mask(path: str | Path, mask: NDArray[Any], like: Volume) -> None:
     if ending is None:
         raise OutputError(f"{path}: cannot write masks in this format; end the name in {', '.join(WRITERS)}")
     labels = _storable(mask, like)
-    try:
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
-        if path.is_dir():
-            raise OutputError(f"{path}: is a folder; give the name of a file in it")
-        _write_whole(path, labels, like, WRITERS[ending])
-    except (OSError, ValueError) as error:  # ValueError: such as a zero byte in the path
-        reason = getattr(error, "strerror", None) or one_line(error)
-        raise OutputError(f"{path}: cannot be written: {reason}; choose another place") from None
+    write_whole(path, lambda place: WRITERS[ending](place, labels, like))
 
 
-def _read(path: Path, *, labels: bool) -> Volume:
+def _read(path: Path, *, labels: bool, series: str | None = None, allow_gaps: bool = False) -> Volume:
     """The volume in a file or folder, its values unchecked; `labels` keeps palette indices as they are."""
     try:
+        files = dicom_in(path)
+        if files:
+            return read_dicom(files, str(path), series=series, allow_gaps=allow_gaps)
         if path.is_dir():
             return read_frame_folder(path, labels=labels)
         if not path.exists():
@@ -154,22 +158,3 @@ def _storable(mask: NDArray[Any], like: Volume) -> NDArray[Any]:
     if low < 0 or high > 65535:
         raise OutputError(f"mask holds labels from {low} to {high}, must be 0 to 65535")
     return mask.astype(np.uint8 if high <= 255 else np.uint16, copy=False)
-
-
-def _write_whole(
-    path: Path,
-    labels: NDArray[Any],
-    like: Volume,
-    write: Callable[[Path, NDArray[Any], Volume], None],
-) -> None:
-    """Write into a folder beside the target, then move what is there into place, the named file last.
-
-    A format of two files (.mhd, .nhdr) so has its voxels in place before the header that refers to them.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=".limnet-", dir=path.parent))
-    try:
-        write(folder / path.name, labels, like)
-        for part in sorted(folder.iterdir(), key=lambda part: part.name == path.name):
-            part.replace(path.parent / part.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ millimetres: every edge is taken as 1 mm, columns run to left and rows to poster
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import LimNetError, VolumeError
+from limnet.volume.limits import check_limits
 from limnet.volume.payload import DEFLATE_RATIO, one_line
 from limnet.volume.volume import Volume
 
@@ -69,6 +71,11 @@ def read_frame_folder(path: Path, *, labels: bool) -> Volume:
     return _stack(frames, str(path), labels=labels)
 
 
+def has_frames(folder: Path) -> bool:
+    """Whether pictures lie in a folder itself (not only in folders in it)."""
+    return any(p.suffix.lower() in ENDINGS and not p.name.startswith(".") for p in folder.iterdir())
+
+
 def natural_order(path: Path) -> tuple[list[str | int], str]:
     """Sort key by which frame2 comes before frame10."""
     parts = re.split(r"([0-9]+)", path.name.lower())
@@ -80,6 +87,7 @@ def _opened(path: Path) -> Iterator[Image]:
     """The picture, its size believable; whatever goes wrong with it is one VolumeError."""
     from PIL import Image
 
+    check_limits(path, 0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on metadata that are not used here
@@ -136,7 +144,9 @@ def _stack(frames: list[Frame], where: str, *, labels: bool) -> Volume:
                 f" {first.size[1]} like {first.path.name}; resize it or take it out of the folder"
             )
     columns, rows = first.size
-    pixels = np.empty((len(frames), rows, columns, *([3] if kind == "rgb" else [])), DTYPES[kind])
+    shape = (len(frames), rows, columns, *([3] if kind == "rgb" else []))
+    check_limits(first.path, math.prod(shape) * np.dtype(DTYPES[kind]).itemsize)
+    pixels = np.empty(shape, DTYPES[kind])
     for k, frame in enumerate(frames):
         pixels[k] = _decoded(frame, kind, labels=labels)
     return Volume(pixels.swapaxes(0, 2), AFFINE, source=where)  # (K, J, I, ...) -> (I, J, K, ...)

@@ -11,8 +11,10 @@ import gzip
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -73,8 +75,13 @@ def read_nrrd(path: Path) -> Volume:
     return Volume(array[..., :3] if colours else array, affine, source=str(path))
 
 
-def write_nrrd(path: Path, labels: NDArray[Any], like: Volume) -> None:
-    """Write `labels`, (I, J, K) of `like`, gzip-packed, to .nrrd, or to .nhdr and .raw.gz beside it."""
+def write_nrrd(
+    path: Path, labels: NDArray[Any], like: Volume, pairs: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Write `labels`, (I, J, K) of `like`, gzip-packed, to .nrrd, or to .nhdr and .raw.gz beside it.
+
+    `pairs` are the header's free keys and values.
+    """
     detached = path.name.lower().endswith(".nhdr")
     data = path.with_name(path.name[:-5] + ".raw.gz")
     lps = swap_lps(like.affine)
@@ -91,6 +98,7 @@ def write_nrrd(path: Path, labels: NDArray[Any], like: Volume) -> None:
         "encoding: gzip",
         f"space origin: {origin}",
         *([f"data file: {data.name}"] if detached else []),
+        *(f"{key}:={value}" for key, value in pairs.items()),
     ]
     with ExitStack() as stack:
         file = stack.enter_context(path.open("wb"))
@@ -101,6 +109,14 @@ def write_nrrd(path: Path, labels: NDArray[Any], like: Volume) -> None:
                 packer.write(
                     labels[:, :, k].astype(labels.dtype.newbyteorder("<"), copy=False).tobytes(order="F")
                 )
+
+
+def nrrd_pairs(path: Path) -> dict[str, str]:
+    """The free keys and values of a header."""
+    with path.open("rb") as file:
+        text = re.split(rb"\r?\n\r?\n", file.read(LONGEST_HEADER), maxsplit=1)[0]
+    lines = text.decode("utf-8", errors="replace").splitlines()
+    return {key: value for key, found, value in (line.partition(":=") for line in lines) if found}
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:

@@ -1,4 +1,7 @@
-"""Voxel bytes from a file into one array: bounded, checked for truncation, no second copy.
+"""Voxel bytes from a file as one array: bounded, checked for truncation, no second copy.
+
+Large uncompressed voxels are not read but mapped: the operating system fetches what is looked at and may let
+it go again, so that a volume larger than memory can be opened.
 
 Headers lie. Nothing is allocated before the number of bytes a header promises has been compared with what the
 file can hold; a compressed file is trusted up to deflate's largest ratio, and its pages are only touched as
@@ -8,6 +11,7 @@ bytes arrive.
 from __future__ import annotations
 
 import gzip
+import mmap
 import os
 import zlib
 from pathlib import Path
@@ -17,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import VolumeError
+from limnet.volume.limits import check_limits
 
 Packing = Literal["raw", "gzip", "zlib"]
 
 DEFLATE_RATIO = 1032  # no deflate stream unpacks to more than this times its size
+MAPPED = 1 << 27  # bytes of uncompressed voxels from which on a file is mapped
 CHUNK = 1 << 18  # bytes per read
 LONGEST_TAIL = 1 << 26  # bytes read past the voxels to reach a gzip checksum
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, OSError)
@@ -46,11 +52,12 @@ def head(path: Path, length: int) -> bytes:
 def read_voxels(
     path: Path, wanted: int, packing: Packing, *, start: int = 0, skip: int = 0
 ) -> NDArray[np.uint8]:
-    """Exactly `wanted` bytes of a file, as a new uint8 array.
+    """Exactly `wanted` bytes of a file, as a new uint8 array, or read-only where a large file is mapped.
 
     They lie `skip` bytes into what byte `start` of the file begins: plain bytes, a gzip or a zlib stream.
     VolumeError when the file is too short, cut short, damaged or larger than memory.
     """
+    check_limits(path, wanted)
     size = path.stat().st_size
     room = (size - start) * (1 if packing == "raw" else DEFLATE_RATIO)
     if skip + wanted > room:
@@ -60,6 +67,8 @@ def read_voxels(
         )
     try:
         with path.open("rb") as file:
+            if packing == "raw" and wanted >= MAPPED:
+                return np.asarray(np.memmap(file, np.uint8, "r", start + skip, (wanted,)))
             file.seek(start)
             if packing == "zlib":
                 return _unzip(file, wanted)
@@ -85,9 +94,18 @@ def as_voxels(flat: NDArray[np.uint8], dtype: np.dtype[Any], shape: tuple[int, .
     """
     voxels: NDArray[Any] = flat.view(dtype)
     if not dtype.isnative:
-        voxels = voxels.byteswap(inplace=True).view(dtype.newbyteorder("="))
+        voxels = voxels.byteswap(inplace=voxels.flags.writeable).view(dtype.newbyteorder("="))
     voxels = voxels.reshape(shape, order="F")
     return np.moveaxis(voxels, 0, -1) if len(shape) == 4 else voxels
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let the memory of a mapped file go; what is looked at again is fetched again. Else nothing happens."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and not array.flags.writeable and hasattr(owner, "madvise"):
+        owner.madvise(mmap.MADV_DONTNEED)
 
 
 def one_line(error: BaseException) -> str:

@@ -25,6 +25,7 @@ class Volume:
     affine: Affine  # (4, 4) float64, voxel index -> world, mm, RAS+; read-only
     source: str = "volume"  # names it in messages: the path it was read from
     nifti_header: bytes = field(default=b"", repr=False)  # as it was read: its masks copy sform and qform
+    frame_of_reference: str = field(default="", repr=False)  # of DICOM: masks drawn in another do not fit
 
     def __post_init__(self) -> None:
         array, rgb = self.array, self.array.ndim == 4
