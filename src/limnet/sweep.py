@@ -227,15 +227,11 @@ class Sweep:
     def _met(self, bridges: Iterable[Bridge]) -> list[Settled]:
         """Slices of bridges that both sides have now reached, settled."""
         blended = [(index, *bridge.blend(index)) for bridge in bridges for index in bridge.complete()]
-        settled: list[Settled | None] = [None] * len(blended)
 
-        def settle(number: int) -> None:
-            index, probability, carried = blended[number]
-            mask = self.lens.view.paste(probability) > 0.5
-            settled[number] = self._settle(index, mask, carried)
+        def settle(index: int, probability: Array, carried: int) -> Settled:
+            return self._settle(index, self.lens.view.paste(probability) > 0.5, carried)
 
-        self.model.lanes.together([partial(settle, number) for number in range(len(blended))])
-        return [one for one in settled if one is not None]
+        return self.model.lanes.together([partial(settle, *one) for one in blended])
 
     def _side(self, start: int, path: range) -> Iterator[Step]:
         """One sweep; stops once the object has ended, here (after fusion) and in the round before.
