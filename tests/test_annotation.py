@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from doubles import CopyLimNet, FakeLimNet, box_volume
-from limnet.annotation import PALETTE, Annotation
+from limnet.annotation import Annotation
 from limnet.errors import PromptError
 from limnet.labels import Layer, labels_in
+from limnet.volume.structure import COLOURS
 
 SHAPE = (24, 24, 16)
 Mask = NDArray[np.bool_]
@@ -44,14 +45,14 @@ def owners(work: Annotation) -> list[int]:
 def test_objects_are_numbered_named_and_coloured_in_order() -> None:
     work = annotation()
     first, second = work.add(), work.add("liver", "#ABCDEF")
-    assert (first.id, first.name, first.colour) == (1, "Object 1", PALETTE[0])
+    assert (first.id, first.name, first.colour) == (1, "Object 1", COLOURS[0])
     assert (second.id, second.name, second.colour) == (2, "liver", "#abcdef")
     assert work.objects == (first, second)
 
 
 def test_the_colours_of_the_palette_differ() -> None:
-    rgb = np.array([[int(colour[n : n + 2], 16) for n in (1, 3, 5)] for colour in PALETTE])
-    apart = np.abs(rgb[:, None] - rgb[None]).sum(-1)[~np.eye(len(PALETTE), dtype=bool)]
+    rgb = np.array([[int(colour[n : n + 2], 16) for n in (1, 3, 5)] for colour in COLOURS])
+    apart = np.abs(rgb[:, None] - rgb[None]).sum(-1)[~np.eye(len(COLOURS), dtype=bool)]
     assert apart.min() >= 80
 
 

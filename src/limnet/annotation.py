@@ -22,25 +22,10 @@ from limnet.labels import LabelMap, Layer
 from limnet.model import LimNet, load_model
 from limnet.session import Session
 from limnet.volume import Volume
+from limnet.volume.structure import colour_of
 
 Overlap = Literal["newest", "first"]
 MAX_NAME = 200  # characters of an object's name
-
-# Each as far as possible in CIELAB from those before it, of lightness 50 to 85; no two closer than 43
-PALETTE = (
-    "#f04b4b",
-    "#00f000",
-    "#0078ff",
-    "#00e1e1",
-    "#f0c300",
-    "#ff00d2",
-    "#ffb4f0",
-    "#4b872d",
-    "#f0b487",
-    "#2d96d2",
-    "#00f096",
-    "#a53cff",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +144,7 @@ class Annotation:
     def add(self, name: str | None = None, colour: str | None = None) -> Object:
         """A new object; by default "Object 1" and so on, in the next colour of the palette."""
         number = self._num_added + 1
-        colour = PALETTE[(number - 1) % len(PALETTE)] if colour is None else _checked_colour(colour)
+        colour = colour_of(number - 1) if colour is None else _checked_colour(colour)
         self._do(Added(number, f"Object {number}" if name is None else _checked_name(name), colour))
         return self._objects[number]
 
