@@ -20,11 +20,10 @@ from limnet.server.settings import ServerSettings
 MIB = 2**20
 SMALL_BODY = 4 * MIB  # of everything that is no upload; 20,000 points of a lasso take 0.4 MiB
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# NiiVue compiles WebAssembly, starts workers from blobs and sets styles on its elements.
+# The page is all its own files; NiiVue draws its fonts and colour maps from data: pictures.
 POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:;"
-    " img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:;"
-    " object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
