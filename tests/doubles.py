@@ -136,7 +136,9 @@ def box_volume(
 
 def replayed(session: Session, model: LimNet) -> Session:
     """A new session of the same volume given the same clicks, round by round."""
-    again = Session(session.volume, model, fusion=session.fusion, memory=session.memory)
+    again = Session(
+        session.volume, model, fusion=session.fusion, crossing=session.crossing, memory=session.memory
+    )
     for done in session.rounds:
         for click in done.clicks:
             again.click(click.index, click.positive, done.axis)

@@ -34,7 +34,8 @@ INSIDE = (12, 12, 8)  # of the box of box_volume(): voxels 8 .. 15, 8 .. 15, 4 .
 
 
 def session_of(model: LimNet | None = None, volume: Volume | None = None, fusion: bool = True) -> Session:
-    return Session(volume or box_volume(), model or CopyLimNet(), fusion=fusion)
+    """One that goes along one axis: what crosses it is tested in test_crossing.py."""
+    return Session(volume or box_volume(), model or CopyLimNet(), fusion=fusion, crossing=False)
 
 
 def at(index: int) -> Voxel:
@@ -193,7 +194,7 @@ def test_a_second_round_through_the_same_view_encodes_nothing() -> None:
 
 def test_anchors_are_remembered_up_to_the_banks_limit() -> None:
     model = CopyLimNet()
-    session = Session(box_volume(), model, memory=BankConfig(max_anchors=2, write_every=100))
+    session = Session(box_volume(), model, crossing=False, memory=BankConfig(max_anchors=2, write_every=100))
     for index in (4, 7, 10):
         session.click(at(index))
     session.propagate()

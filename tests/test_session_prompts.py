@@ -36,7 +36,7 @@ class BrightLimNet(FakeLimNet):
 
 
 def session_of(model: LimNet | None = None, volume: Volume | None = None) -> Session:
-    return Session(volume or box_volume(), model or BrightLimNet())
+    return Session(volume or box_volume(), model or BrightLimNet(), crossing=False)
 
 
 def two_pieces() -> Volume:

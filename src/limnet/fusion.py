@@ -39,7 +39,7 @@ class Change:
     def of(cls, low: tuple[int, int, int], flipped: Mask) -> Change:
         """From a block of flipped voxels whose first voxel lies at `low`; its empty edges are cut off."""
         if not flipped.any():
-            return cls(low, (0, 0, 0), b"")
+            return cls.nothing()
         cut = []
         for axis in range(3):
             rest = tuple(a for a in range(3) if a != axis)
@@ -48,6 +48,11 @@ class Change:
         block = flipped[tuple(cut)]
         i, j, k = (a + c.start for a, c in zip(low, cut, strict=True))
         return cls((i, j, k), block.shape, zlib.compress(np.packbits(block).tobytes(), 1))
+
+    @classmethod
+    def nothing(cls) -> Change:
+        """No voxel differs."""
+        return cls((0, 0, 0), (0, 0, 0), b"")
 
     @property
     def box(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -60,7 +65,7 @@ class Change:
         if not self.data:
             return
         box = tuple(slice(a, b) for a, b in zip(*self.box, strict=True))
-        mask[box] ^= self._block()
+        mask[box] ^= self.block()
 
     def flips(self, voxels: NDArray[np.integer]) -> Mask:
         """Whether each of the voxels (N, 3) is flipped: (N,)."""
@@ -68,11 +73,13 @@ class Change:
         if self.data:
             low, high = self.box
             inside = np.flatnonzero(((voxels >= low) & (voxels < high)).all(1))
-            flipped[inside] = self._block()[tuple((voxels[inside] - low).T)]
+            flipped[inside] = self.block()[tuple((voxels[inside] - low).T)]
         return flipped
 
-    def _block(self) -> NDArray[np.uint8]:
+    def block(self) -> NDArray[np.uint8]:
         """What the box holds: 1 where a voxel is flipped."""
+        if not self.data:
+            return np.zeros(self.shape, np.uint8)
         bits = np.frombuffer(zlib.decompress(self.data), np.uint8)
         return np.unpackbits(bits, count=int(np.prod(self.shape))).reshape(self.shape)
 

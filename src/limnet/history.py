@@ -112,8 +112,12 @@ class History:
 
     def placed(self) -> list[Placed]:
         """Every prompt, of the rounds and pending ones, in order."""
-        given = [Placed(done.axis, prompt) for done in self.rounds for prompt in done.prompts]
+        given = self.done()
         return given + [Placed(prompted.axis, prompted.prompt) for prompted in self.pending]
+
+    def done(self) -> list[Placed]:
+        """Every prompt of the rounds, in order."""
+        return [Placed(done.axis, prompt) for done in self.rounds for prompt in done.prompts]
 
     def _move(self, deed: Deed) -> None:
         """What a deed makes of the tuples."""

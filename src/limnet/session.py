@@ -9,7 +9,7 @@ all it changed; undo and redo move along them. The same prompts give the same ma
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import index as as_integer
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.answer import ROOM, Question, answer
+from limnet.crossing import Crossings, Found, crosses, point_of
 from limnet.errors import GeometryError, PromptError, VolumeError
 from limnet.fusion import Change, Round
 from limnet.history import Deed, Gone, History, Prompted, Redone, Undone, voxel_of
@@ -56,12 +57,14 @@ class Session:
         threads: int | None = None,
         *,
         fusion: bool = True,
+        crossing: bool = True,
         memory: BankConfig | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         """`model` defaults to the shipped networks, run with `threads` CPU threads each.
 
-        With `fusion` off every round simply replaces the former one on the slices it went through.
+        With `fusion` off every round simply replaces the former one on the slices it went through. With
+        `crossing` off it goes along one axis alone: a third of the work, and less sure (`limnet.crossing`).
         """
         if volume.array.dtype.kind == "f" and not is_finite(volume.array):
             raise VolumeError(
@@ -71,6 +74,7 @@ class Session:
         self.volume = volume
         self.model = model or load_model(threads=threads)
         self.fusion = fusion
+        self.crossing = crossing
         self.memory = memory or BankConfig()
         self.history = History(volume.shape)
         self._recorder = recorder
@@ -259,18 +263,57 @@ class Session:
         if not self.history.pending:
             raise PromptError("nothing to propagate: call click() on one slice first")
         self._ready()
-        pending, lens, task = self.history.pending, self.history.pending[-1].lens, self._task()
         seconds: list[float] = []
+        done = yield from self._timed(self._steps(), seconds)
+        self._do(replace(done, seconds=sum(seconds)))
+
+    def _steps(self) -> Generator[SliceMask, None, Round]:
+        """The slices of one round, and the round."""
+        lens, task, index = self.history.pending[-1].lens, self._task(), self.history.pending[-1].slice_index
         for growth in range(MAX_GROWTHS + 1):
             sweep = Sweep(self.model, task, self._slices_through(lens), growth < MAX_GROWTHS)
-            for slice_mask in _timed(sweep.run(), seconds):
-                yield slice_mask
-                if self.history.pending is not pending:
-                    raise PromptError("a prompt or undo came while the sweep ran; call propagate() again")
+            yield from sweep.run()
             if not sweep.outgrown:
                 break
-            lens = lens_at(self.volume, lens.axis, pending[-1].slice_index, lens.view.grown(GROWTH))
-        self._do(replace(sweep.round(), seconds=sum(seconds)))
+            lens = lens_at(self.volume, lens.axis, index, lens.view.grown(GROWTH))
+        own = sweep.round()
+        found = Found.of(task.mask, self.history.extent(), own.change) if self.crossing else None
+        if found is None or not crosses(self.volume, lens.axis):
+            return own
+        former = self._points(self.history.done(), found)
+        given = self._points([Placed(p.axis, p.prompt) for p in self.history.pending], found)
+        if not given:
+            return own
+        crossings = Crossings(self.model, self.volume, task, own, found)
+        yield from crossings.run(former, given)
+        return crossings.round
+
+    def _points(self, prompts: Iterable[Placed], found: Found) -> list[Click]:
+        """Where prompts are seen across their slices; what is said to be object must be found to be."""
+        points = (point_of(placed, self.volume.shape) for placed in prompts)
+        return [
+            point
+            for point in points
+            if point is not None and (not point.positive or found.holds(point.index))
+        ]
+
+    def _timed(
+        self, slices: Generator[SliceMask, None, Round], seconds: list[float]
+    ) -> Generator[SliceMask, None, Round]:
+        """The same, as long as the same prompts are pending; notes how long each slice took to come."""
+        pending = self.history.pending
+        while True:
+            started = time.perf_counter()
+            try:
+                found = next(slices)
+            except StopIteration as end:
+                done: Round = end.value
+                return done
+            finally:
+                seconds.append(time.perf_counter() - started)
+            yield found
+            if self.history.pending is not pending:
+                raise PromptError("a prompt or undo came while the sweep ran; call propagate() again")
 
     def undo(self) -> None:
         """Take back the last prompt or, when none is pending, the last whole round."""
@@ -364,9 +407,15 @@ class Session:
             law=Law(self.history.placed(), self.volume.shape),
             prompts=masks,
             anchors=frozenset(self._prompted_along(self.axis) | masks.keys()),
+            carried=self._carried(self.axis),
             fusion=self.fusion,
             memory=self.memory,
         )
+
+    def _carried(self, axis: int) -> NDArray[np.int16]:
+        """Slices between each slice's mask and its prompt, (S,), by the last round along an axis."""
+        along = [done for done in self.rounds if done.axis == axis]
+        return along[-1].carried if along else np.full(self.volume.shape[axis], -1, np.int16)
 
     def _prompted_along(self, axis: int) -> set[int]:
         """Slices prompted in the rounds along an axis."""
@@ -436,14 +485,3 @@ def _shows(done: Round | Prompted) -> bool:
     if isinstance(done, Prompted):
         return not isinstance(done.prompt, Painted) or bool(done.mask.any())
     return bool(done.prompts) or not done.lens.view.is_whole
-
-
-def _timed(slices: Iterator[SliceMask], seconds: list[float]) -> Iterator[SliceMask]:
-    """The same slices; notes how long each took to come, without the time of whoever looks at them."""
-    while True:
-        started = time.perf_counter()
-        found = next(slices, None)
-        seconds.append(time.perf_counter() - started)
-        if found is None:
-            return
-        yield found

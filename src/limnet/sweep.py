@@ -9,7 +9,7 @@ stops asking has cancelled the sweep.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, pairwise
@@ -45,6 +45,7 @@ class Task:
     law: Law  # of all prompts, this round's and before
     prompts: dict[int, Mask]  # prompt mask (h, w) of each prompted slice, the newest last
     anchors: frozenset[int]  # slices prompted in this round or before, along this axis
+    carried: NDArray[np.int16]  # (S,) slices between each slice's mask so far and its prompt, -1 none
     fusion: bool
     memory: BankConfig
 
@@ -65,6 +66,32 @@ class Flip(NamedTuple):
     top: int  # voxels
     left: int
     flipped: Mask  # (h', w'), the box that holds it
+
+    @classmethod
+    def of(cls, flipped: Mask) -> Flip:
+        """From the whole slice (h, w), in which something changed."""
+        (top, left), (bottom, right) = bounds(flipped)
+        box = flipped[top : bottom + 1, left : right + 1]
+        return cls(top, left, box.copy() if box.size < flipped.size else flipped)
+
+
+def change_of(flips: Mapping[int, Flip], axis: int) -> Change:
+    """What flips by slice along `axis` change in the volume."""
+    if not flips:
+        return Change.nothing()
+    first, last = min(flips), max(flips)
+    top, left = min(flip.top for flip in flips.values()), min(flip.left for flip in flips.values())
+    bottom = max(flip.top + flip.flipped.shape[0] for flip in flips.values())
+    right = max(flip.left + flip.flipped.shape[1] for flip in flips.values())
+    low, shape = [top, left], [bottom - top, right - left]
+    low.insert(axis, first)
+    shape.insert(axis, last - first + 1)
+    block = np.zeros(shape, bool)
+    for index, (row, column, flipped) in flips.items():
+        place = slice_of(block, axis, index - first)[row - top :, column - left :]
+        place[: flipped.shape[0], : flipped.shape[1]] = flipped
+    i, j, k = low
+    return Change.of((i, j, k), block)
 
 
 class Step(NamedTuple):
@@ -157,9 +184,7 @@ class Sweep:
         axis, index = self.lens.axis, settled.number
         flipped = settled.mask ^ (slice_of(self.task.mask, axis, index) > 0)
         if flipped.any():
-            (top, left), (bottom, right) = bounds(flipped)
-            box = flipped[top : bottom + 1, left : right + 1]
-            self._flips[index] = Flip(top, left, box.copy() if box.size < flipped.size else flipped)
+            self._flips[index] = Flip.of(flipped)
         self.settled[index] = settled._replace(mask=NOTHING)
         return SliceMask(axis, index, settled.mask)
 
@@ -167,7 +192,7 @@ class Sweep:
         """The finished round."""
         length, former = self.task.mask.shape[self.lens.axis], self.former
         provenance = former.provenance.copy() if former else np.full(length, -1, np.int16)
-        carried = former.carried.copy() if former else np.full(length, -1, np.int16)
+        carried = self.task.carried.copy()
         quality = former.quality.copy() if former else np.full(length, np.nan, np.float32)
         swept = np.zeros(length, bool)
         for index, settled in self.settled.items():
@@ -176,27 +201,13 @@ class Sweep:
             if not settled.is_kept:
                 provenance[index] = len(self.task.rounds)
                 carried[index] = settled.carried
-        change = self._change()
-        return Round(self.lens.axis, self.task.given, change, provenance, carried, quality, swept, self.lens)
+        axis, given = self.lens.axis, self.task.given
+        return Round(axis, given, self.change, provenance, carried, quality, swept, self.lens)
 
-    def _change(self) -> Change:
-        """What the round flips in the mask, from the slices it went through."""
-        if not self._flips:
-            return Change((0, 0, 0), (0, 0, 0), b"")
-        axis, flips = self.lens.axis, self._flips.values()
-        first, last = min(self._flips), max(self._flips)
-        top, left = min(flip.top for flip in flips), min(flip.left for flip in flips)
-        bottom = max(flip.top + flip.flipped.shape[0] for flip in flips)
-        right = max(flip.left + flip.flipped.shape[1] for flip in flips)
-        low, shape = [top, left], [bottom - top, right - left]
-        low.insert(axis, first)
-        shape.insert(axis, last - first + 1)
-        block = np.zeros(shape, bool)
-        for index, (row, column, flipped) in self._flips.items():
-            place = slice_of(block, axis, index - first)[row - top :, column - left :]
-            place[: flipped.shape[0], : flipped.shape[1]] = flipped
-        i, j, k = low
-        return Change.of((i, j, k), block)
+    @property
+    def change(self) -> Change:
+        """What it flips in the mask, from the slices it went through."""
+        return change_of(self._flips, self.lens.axis)
 
     def _outward_sides(self) -> list[Iterator[Step]]:
         """Sides to the ends of the volume, from the outermost prompted slices when prompted in this round."""
@@ -300,10 +311,8 @@ class Sweep:
         if not task.fusion or carried == 0 or np.array_equal(before, mask):
             verdict = fuse(self.model, image, None, current, self._reference(index))
         else:
-            former = int(self.former.carried[index]) if self.former else -1
-            verdict = fuse(
-                self.model, image, Candidate(look(before)[0], former), current, self._reference(index)
-            )
+            previous = Candidate(look(before)[0], int(task.carried[index]))
+            verdict = fuse(self.model, image, previous, current, self._reference(index))
         mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
         return Settled(index, mask, carried, verdict.keeps_previous, verdict.quality)
 

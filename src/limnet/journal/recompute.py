@@ -11,7 +11,9 @@ def recompute(session: Session) -> Session:
 
     Rounds that were a mask from elsewhere are taken over; what was undone is left out.
     """
-    again = Session(session.volume, session.model, fusion=session.fusion, memory=session.memory)
+    again = Session(
+        session.volume, session.model, fusion=session.fusion, crossing=session.crossing, memory=session.memory
+    )
     for done in session.rounds:
         if done.prompts:
             for prompt in done.prompts:

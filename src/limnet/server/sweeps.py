@@ -19,6 +19,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
+from limnet.crossing import crosses
 from limnet.server.models import SweepCancelled, SweepDone
 from limnet.server.problems import problem_body
 from limnet.server.refusals import Conflict
@@ -119,8 +120,7 @@ class Sweep:
 
     def _steps(self, workspace: Workspace, slot: Slot, session: Session) -> Generator[Event, None, None]:
         """The events, a turn for each slice; the last turn also makes the round and puts it on disk."""
-        expected = expected_slices(session)
-        seen: set[int] = set()
+        expected, done = expected_slices(session), 0
         with closing(session.sweep()) as slices:  # type: ignore[type-var]  # a generator in all but name
             while True:
                 with workspace.turn(self.user), slot.lock:
@@ -132,9 +132,9 @@ class Sweep:
                     with slot.lock:
                         yield Event("done", self._done(slot).model_dump_json())
                     return
-                seen.add(slice_mask.index)
-                expected = max(expected, len(seen))
-                yield Event("slice", sweep_slice(slice_mask, len(seen), expected).model_dump_json())
+                done += 1
+                expected = max(expected, done)
+                yield Event("slice", sweep_slice(slice_mask, done, expected).model_dump_json())
         with slot.lock:
             item = object_out(slot.loaded.object(self.object_id), sweeping=False)
         yield Event("cancelled", SweepCancelled(object=item).model_dump_json())
@@ -248,6 +248,10 @@ class Sweeps:
 
 
 def expected_slices(session: Session) -> int:
-    """How many slices a sweep is likely to go through: the round before's, else all of the axis."""
+    """How many slices a round is likely to go through: the round before's, else all of the axis.
+
+    Where it crosses them (`limnet.crossing`), about as many again along each of the other axes.
+    """
     along = [done for done in session.rounds if done.axis == session.axis]
-    return int(along[-1].swept.sum()) if along else session.volume.shape[session.axis]
+    count = int(along[-1].swept.sum()) if along else session.volume.shape[session.axis]
+    return 3 * count if session.crossing and crosses(session.volume, session.axis) else count

@@ -1,0 +1,315 @@
+"""Crossing: what sweeps along the other two axes say of a round; where two of three agree, the mask changes.
+
+A sweep drifts with every slice, runs over into neighbours and does not see ahead where the object ends. Seen
+across its slices the same object shows its end, and what has drifted. So the planes that cross the prompted
+slice in the prompt are prompted too, and their masks carried along their own axes. A voxel changes when at
+least two of the three sweeps change it (decisions/0021).
+
+```
+                 ┌─► the prompted slice ─► sweep ───────────────────────────┐
+prompt ─► point ─┼─► its plane across ─► prompt mask ─► sweep ──────────────┼─► what two of three change
+                 └─► its other plane across ─► prompt mask ─► sweep ────────┘
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limnet.answer import Question, answer
+from limnet.fusion import Change, Round
+from limnet.interaction import GROWTH, MAX_GROWTHS
+from limnet.law import Law, Placed, area_of
+from limnet.lens import Lens, SliceCache, lens_at, slice_of
+from limnet.memory import SliceMask
+from limnet.model import LimNet
+from limnet.prompt import Click, Painted, Scribble, Voxel, centre, in_plane
+from limnet.sweep import Flip, Sweep, Task, change_of
+from limnet.volume import Volume
+
+Mask = NDArray[np.bool_]
+
+MOST_ANISOTROPY = 4.0  # spacing along the sweep over the finest: planes across thicker slices show little
+FEWEST_SLICES = 8  # along every axis: what is thinner shows nothing across
+SLICES_ACROSS = 24  # planes through the object that are worth a look; of more, every second to fourth is seen
+MAX_STEP = 4
+
+
+def crosses(volume: Volume, axis: int) -> bool:
+    """Whether planes across the slices along `axis` show enough: not in a video, nor across thick slices."""
+    finest = min(volume.spacing)
+    is_thick = volume.spacing[axis] > MOST_ANISOTROPY * finest
+    return not volume.is_rgb and not is_thick and min(volume.shape) >= FEWEST_SLICES
+
+
+def point_of(placed: Placed, shape: Voxel) -> Click | None:
+    """The voxel in which a prompt is seen across its slice, as a click; None when it has none.
+
+    A click's own, a scribble's middle, the innermost of a positive box, lasso or painted mask.
+    """
+    axis, prompt = placed.axis, placed.prompt
+    if isinstance(prompt, Click):
+        return prompt
+    if isinstance(prompt, Scribble):
+        return Click(prompt.points[len(prompt.points) // 2], prompt.positive)
+    if not isinstance(prompt, Painted) and not prompt.positive:
+        return None
+    area = prompt.mask if isinstance(prompt, Painted) else area_of(prompt, axis, in_plane(shape, axis))
+    if not area.any():
+        return None
+    place = list(centre(area))
+    place.insert(axis, placed.index)
+    i, j, k = place
+    return Click((i, j, k), True)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The object after a round's own sweep: what is looked at across."""
+
+    low: Voxel  # the box that holds it
+    mask: Mask  # (i, j, k), in the box
+
+    @classmethod
+    def of(cls, mask: NDArray[np.uint8], extent: tuple[Voxel, Voxel] | None, first: Change) -> Found | None:
+        """From the mask (I, J, K) before the round, its extent, and what the sweep flipped; None if empty."""
+        boxes = [extent] if extent is not None else []
+        boxes += [first.box] if first.data else []
+        if not boxes:
+            return None
+        low = np.min([start for start, _ in boxes], axis=0)
+        high = np.max([end for _, end in boxes], axis=0)
+        part = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].copy()
+        replace(first, low=_voxel(np.subtract(first.low, low))).apply(part)
+        return cls(_voxel(low), part > 0) if part.any() else None
+
+    def length(self, axis: int) -> int:
+        """How many slices along an axis hold it."""
+        held = np.flatnonzero(_along(self.mask, axis))
+        return int(held[-1] - held[0]) + 1
+
+    def meets(self, axis: int, index: int) -> bool:
+        """Whether the slice `index` along an axis holds any of it."""
+        position = index - self.low[axis]
+        return 0 <= position < self.mask.shape[axis] and bool(slice_of(self.mask, axis, position).any())
+
+    def holds(self, voxel: Voxel) -> bool:
+        """Whether a voxel belongs to it."""
+        place = tuple(n - first for n, first in zip(voxel, self.low, strict=True))
+        inside = all(0 <= n < length for n, length in zip(place, self.mask.shape, strict=True))
+        return inside and bool(self.mask[place])
+
+
+class Crossing:
+    """One round's sweep along another axis, at every `step`-th plane of it."""
+
+    def __init__(self, model: LimNet, volume: Volume, task: Task, axis: int, found: Found) -> None:
+        """`task` is the round's own, along the axis of its slices."""
+        self.model = model
+        self.task = task
+        self.axis = axis
+        self.found = found
+        self.step = min(MAX_STEP, max(1, found.length(axis) // SLICES_ACROSS))
+        self._steps = [self.step if n == axis else 1 for n in range(3)]
+        self.shape = volume.shape
+        self.volume = _every(volume, axis, self.step)
+        self.change = Change.nothing()
+
+    def run(self, former: Sequence[Click], given: Sequence[Click]) -> Iterator[None]:
+        """Prompt and sweep, a slice at a time; `change` then is what it flips in the mask (I, J, K).
+
+        `former` are the points of the rounds before, `given` those of this round. A plane that misses the
+        object is not asked: a negative click beside it would cut off half of what lies towards that plane.
+        """
+        mask = self.task.mask[_planes(self.axis, self.step)]
+        former, given = self._seen(former), self._seen(given)
+        if not given:
+            return
+        law = Law([Placed(self.axis, click) for click in (*former, *given)], self.volume.shape)
+        anchors = sorted({click.index[self.axis] for click in former})
+        prompts: dict[int, Mask] = {}
+        lens: Lens | None = None
+        for click in given:
+            index = click.index[self.axis]
+            before = prompts.pop(index, slice_of(mask, self.axis, index) > 0)  # the newest comes last
+            question = Question(self.volume, self.axis, index, click, before, law, lens, self._shadow)
+            prompts[index], lens = answer(self.model, question)
+            yield
+        task = replace(
+            self.task,
+            mask=mask,
+            rounds=(),
+            given=(),
+            law=law,
+            prompts=prompts,
+            anchors=frozenset([*anchors, *prompts]),
+            carried=_distances(mask, self.axis, anchors),
+        )
+        assert lens is not None  # something was given
+        yield from self._sweep(task, lens, list(prompts)[-1])
+
+    def _sweep(self, task: Task, lens: Lens, index: int) -> Iterator[None]:
+        """Sweep through ever larger views until one is large enough."""
+        for growth in range(MAX_GROWTHS + 1):
+            sweep = Sweep(self.model, task, SliceCache(self.volume, lens, self.model), growth < MAX_GROWTHS)
+            for _ in sweep.run():
+                yield
+            if not sweep.outgrown:
+                break
+            lens = lens_at(self.volume, self.axis, index, lens.view.grown(GROWTH))
+        self.change = self._at_all_planes(sweep.change)
+
+    def _shadow(self) -> Mask:
+        """Where any plane held the object before this round, (h, w): its own sweep shall not be believed."""
+        held: Mask = np.any(self.task.mask, axis=self.axis)
+        return held
+
+    def _seen(self, clicks: Sequence[Click]) -> list[Click]:
+        """Points of planes that meet the object, on the planes that are seen."""
+        return [
+            replace(click, index=_voxel(np.floor_divide(click.index, self._steps)))
+            for click in clicks
+            if self.found.meets(self.axis, click.index[self.axis])
+        ]
+
+    def _at_all_planes(self, change: Change) -> Change:
+        """What a change of the planes that are seen means for those between them."""
+        if self.step == 1 or not change.data:
+            return change
+        low = list(change.low)
+        low[self.axis] *= self.step
+        room = self.shape[self.axis] - low[self.axis]
+        block = np.repeat(change.block(), self.step, axis=self.axis)
+        cut = tuple(slice(0, room) if axis == self.axis else slice(None) for axis in range(3))
+        return Change.of(_voxel(low), block[cut] > 0)
+
+
+class Crossings:
+    """A round's sweeps along both other axes, and the round that two of three sweeps agree on."""
+
+    def __init__(self, model: LimNet, volume: Volume, task: Task, own: Round, found: Found) -> None:
+        """`own` is what the sweep along the round's axis came to, `found` the object after it."""
+        self.task = task
+        self.own = own
+        self.found = found
+        self.sweeps = [Crossing(model, volume, task, axis, found) for axis in range(3) if axis != own.axis]
+        self.round = own
+
+    def run(self, former: Sequence[Click], given: Sequence[Click]) -> Iterator[SliceMask]:
+        """A slice at a time; `round` then is the result.
+
+        While a sweep goes on across the slices, a prompted slice comes again; in the end every slice comes
+        whose mask is another than that of the round's own sweep. Points as for `Crossing.run`.
+        """
+        index, mask = list(self.task.prompts.items())[-1]
+        for sweep in self.sweeps:
+            for _ in sweep.run(former, given):
+                yield SliceMask(self.own.axis, index, mask)
+        slices = self._agreed()
+        self.round = self._with(slices)
+        for index, mask in slices.items():
+            yield SliceMask(self.own.axis, index, mask)
+
+    def _agreed(self) -> dict[int, Mask]:
+        """The slices (h, w), by index, on which two of three agree on something else than the own sweep.
+
+        Prompted slices stay as they are, and prompts are law.
+        """
+        task, axis, first = self.task, self.own.axis, self.own.change
+        low, votes = _votes([first, *(sweep.change for sweep in self.sweeps)])
+        own = np.zeros(votes.shape, bool)
+        if first.data:
+            own[_within(first, low)] = first.block()
+        slices: dict[int, Mask] = {}
+        for position in np.flatnonzero(_along(own != (votes >= 2), axis)):
+            index = low[axis] + int(position)
+            if index not in task.anchors:
+                mask = slice_of(task.mask, axis, index) > 0
+                top, left = in_plane(low, axis)
+                flipped = slice_of(votes, axis, int(position)) >= 2
+                mask[top : top + flipped.shape[0], left : left + flipped.shape[1]] ^= flipped
+                slices[index] = task.law.enforce(mask, axis, index, self.own.lens.view)
+        return slices
+
+    def _with(self, slices: dict[int, Mask]) -> Round:
+        """The round's own result with these slices (h, w) in the place of its own."""
+        task, own, axis = self.task, self.own, self.own.axis
+        low, block = own.change.low, own.change.block() > 0
+        top, left = in_plane(low, axis)
+        flips = {
+            low[axis] + n: Flip(top, left, slice_of(block, axis, n))
+            for n in range(block.shape[axis])
+            if low[axis] + n not in slices and slice_of(block, axis, n).any()
+        }
+        provenance, carried, swept = own.provenance.copy(), own.carried.copy(), own.swept.copy()
+        former = next((done.provenance for done in reversed(task.rounds) if done.axis == axis), None)
+        for index, mask in slices.items():
+            flipped = mask ^ (slice_of(task.mask, axis, index) > 0)
+            swept[index] = True
+            if flipped.any():
+                flips[index] = Flip.of(flipped)
+                provenance[index] = len(task.rounds)
+                carried[index] = min(abs(index - anchor) for anchor in task.anchors)
+            else:  # agreed that it stays as it was
+                provenance[index] = -1 if former is None else former[index]
+                carried[index] = task.carried[index]
+        return replace(
+            own, change=change_of(flips, axis), provenance=provenance, carried=carried, swept=swept
+        )
+
+
+def _votes(changes: Sequence[Change]) -> tuple[Voxel, NDArray[np.uint8]]:
+    """How many of the changes flip each voxel of the box that holds them all; and the box's first voxel."""
+    boxes = [change.box for change in changes if change.data]
+    if not boxes:
+        return (0, 0, 0), np.zeros((0, 0, 0), np.uint8)
+    low = _voxel(np.min([start for start, _ in boxes], axis=0))
+    votes = np.zeros(np.max([end for _, end in boxes], axis=0) - low, np.uint8)
+    for change in changes:
+        if change.data:
+            votes[_within(change, low)] += change.block()
+    return low, votes
+
+
+def _within(change: Change, low: Voxel) -> tuple[slice, ...]:
+    """Where a change's box lies in a block that begins at `low`."""
+    return tuple(slice(a - n, b - n) for a, b, n in zip(*change.box, low, strict=True))
+
+
+def _every(volume: Volume, axis: int, step: int) -> Volume:
+    """Every step-th slice of a volume along an axis; shares its voxels."""
+    if step == 1:
+        return volume
+    affine = volume.affine.copy()
+    affine[:, axis] *= step
+    return Volume(volume.array[_planes(axis, step)], affine, volume.source)
+
+
+def _planes(axis: int, step: int) -> tuple[slice, ...]:
+    return (slice(None),) * axis + (slice(None, None, step),)
+
+
+def _along(mask: Mask, axis: int) -> Mask:
+    """Whether each slice along an axis holds anything: (S,)."""
+    held: Mask = np.any(mask, axis=tuple(a for a in range(3) if a != axis))
+    return held
+
+
+def _distances(mask: NDArray[np.uint8], axis: int, anchors: Iterable[int]) -> NDArray[np.int16]:
+    """Slices from each slice that holds the object to the nearest anchor, (S,); -1 where it holds none."""
+    length = mask.shape[axis]
+    out = np.full(length, -1, np.int16)
+    places = np.array(list(anchors))
+    if places.size:
+        held = np.flatnonzero(_along(mask > 0, axis))
+        out[held] = np.abs(held[:, None] - places).min(1)
+    return out
+
+
+def _voxel(numbers: Iterable[np.integer | int]) -> Voxel:
+    i, j, k = (int(number) for number in numbers)
+    return i, j, k
