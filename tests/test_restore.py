@@ -78,12 +78,23 @@ def test_every_weighted_layer_of_the_networks_is_met_once(restored: Networks) ->
     }
 
 
-def test_restored_batch_norms_only_add(restored: Networks) -> None:
-    norms = [m for m in restored.interaction.modules() if isinstance(m, nn.BatchNorm2d)]
-    x = torch.randn(1, norms[0].num_features, 3, 3)
-    with torch.no_grad():
-        offset = norms[0](x) - x
-    torch.testing.assert_close(offset, norms[0].bias.view(1, -1, 1, 1).expand_as(x), atol=1e-5, rtol=1e-4)
+def test_restored_batch_norms_only_scale_by_a_power_of_two_and_add(restored: Networks) -> None:
+    for norm in (m for m in restored.interaction.modules() if isinstance(m, nn.BatchNorm2d)):
+        mantissa, _ = torch.frexp(norm.weight)
+        assert (mantissa == 0.5).all()
+        x = torch.randn(1, norm.num_features, 3, 3)
+        with torch.no_grad():
+            wanted = x * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)
+            torch.testing.assert_close(norm(x), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_weights_under_a_restored_batch_norm_are_of_one_size(restored: Networks) -> None:
+    graph = graphs(*restored[:3], size=64)["interaction"]
+    for layer, norm in layers_in_order(graph):
+        if norm is not None:
+            rows = layer.weight.detach().flatten(1)
+            size = rows.pow(2).mean(1).sqrt() * (rows.shape[1] / 2) ** 0.5
+            assert ((size == 0) | ((size > 0.7) & (size < 1.42))).all()
 
 
 def test_the_shipped_weights_can_be_restored() -> None:

@@ -18,16 +18,10 @@ torch = pytest.importorskip("torch")
 
 from limnet.training.cases import TrainingCase, case_of
 from limnet.training.clips import ClipConfig
-from limnet.training.pairs import (
-    PAIRS,
-    NearestJudge,
-    Pair,
-    batch_stream,
-    read_pairs,
-    session_pairs,
-    write_pairs,
-)
+from limnet.training.pair import PAIRS, Pair, read_pairs, write_pairs
+from limnet.training.pairs import batch_stream
 from limnet.training.recipe import DataConfig, PairsConfig, Recipe
+from limnet.training.recording import NearestJudge, session_pairs
 from limnet.training.shapes import ShapeConfig
 from limnet.training.stream import ClipStream
 

@@ -118,10 +118,11 @@ class Train:
     ) -> None:
         """One network, with a bar and a line per validation."""
         from limnet.training.fit import fit
-        from limnet.training.pairs import PAIRS, record_pairs
+        from limnet.training.pair import PAIRS
+        from limnet.training.recording import record_pairs
 
         start = self.recipe.parent
-        if recipe.network == "fusion" and not (place / PAIRS).exists():
+        if recipe.needs_rounds and not (place / PAIRS).exists():
             labelled = [case for case in cases if case.objects]
             with progress_bar("recording rounds", total=recipe.pairs.minutes) as (bar, task):
                 for spent in record_pairs(recipe, labelled, place, start):

@@ -1,12 +1,13 @@
 """Restore: exported graphs back into torch networks, so that training can go on from shipped weights.
 
 An exported graph has batch norms folded into the convolutions before them. Restored, a batch norm does
-nothing but add the folded offset; its statistics mean nothing any more, so it must stay in evaluation mode.
+nothing but scale and add the folded offset: its statistics mean nothing, so it must stay in evaluation mode.
 Layers meet by order: convolutions and linear layers run in the same order in torch and in the graph.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from limnet.errors import WeightsError
 from limnet.model import Manifest, read_manifest, verify
@@ -79,9 +80,22 @@ def fill(graph: Graph, model: Any, where: str) -> None:
         offset.copy_(torch.from_numpy(bias))
         if norm is not None:
             assert norm.running_mean is not None and norm.running_var is not None
-            norm.weight.fill_(1)
+            scale = _scale(layer.weight)
+            layer.weight.div_(scale.view(-1, *[1] * (layer.weight.ndim - 1)))
+            norm.weight.copy_(scale)
             norm.running_mean.zero_()
             norm.running_var.fill_(1 - norm.eps)
+
+
+def _scale(weight: Tensor) -> Tensor:
+    """What of a folded layer's weights (outputs, ...) is the norm's: each output's size against He's.
+
+    A step of the optimiser is equally long for every weight: left folded, small channels would be torn about
+    by the rate that suits large ones. A power of two, so that folding it in again changes no bit.
+    """
+    rows = weight.flatten(1)
+    size = rows.pow(2).mean(1).sqrt() * math.sqrt(rows.shape[1] / 2)  # (outputs,)
+    return torch.where(size > 0, size.log2().round().exp2(), 1.0)
 
 
 def layers_in_order(graph: Graph) -> list[Layer]:

@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limnet.errors import CaseError
 from limnet.training.build import Step, build, load_tensors, network_state, network_tensors
 from limnet.training.cases import TrainingCase
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
 from limnet.training.device import device_of
+from limnet.training.interaction import InteractionStep
+from limnet.training.pair import HELD_OUT_PAIRS, PAIRS, read_pairs
 from limnet.training.pairs import batch_stream
 from limnet.training.recipe import Recipe
 from limnet.training.stream import ClipStream, is_held_out, loader
@@ -56,6 +59,7 @@ def fit(
     Network, loss and optimiser are on `device`; see `training.device`.
     """
     network, steps = build(recipe, start_folder, shards)
+    _tell_of_rounds(steps, recipe, folder)
     _move(network, steps, torch.device(device))
     optimiser = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -94,6 +98,20 @@ def fit(
         if over:
             log.plot()
             return
+
+
+def _tell_of_rounds(steps: Sequence[Step], recipe: Recipe, folder: Path) -> None:
+    """Give the interaction network's steps the recorded rounds in `folder`, where the recipe wants them."""
+    for step in steps:
+        if isinstance(step, InteractionStep) and recipe.clicks.recorded > 0:
+            step.recorded, step.held_out = (
+                read_pairs(folder / name) if (folder / name).exists() else ()
+                for name in (PAIRS, HELD_OUT_PAIRS)
+            )
+            if not step.recorded:
+                raise CaseError(
+                    f"{folder / PAIRS}: no such file, but clicks.recorded asks for recorded rounds"
+                )
 
 
 def learning_rate(recipe: Recipe, step: int, share: float) -> float:

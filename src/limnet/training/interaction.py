@@ -6,6 +6,8 @@ use (`limnet.answer`), and corrected by clicks afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,10 +18,13 @@ from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, leak, perturb
 from limnet.training.device import moved
 from limnet.training.losses import batch_dice, mask_loss
+from limnet.training.pair import Pair, varied
 from limnet.training.prompting import Area, drawn_box, drawn_lasso, scribble
 from limnet.training.recipe import ClicksConfig
 
 VALIDATION_ROUNDS = 3
+VALIDATION_PAIRS = 256  # held-out ones, at most
+MAX_DRAWS = 4  # of recorded rounds, in search of a mask that is not right already
 
 
 class ClickedSlices:
@@ -66,6 +71,24 @@ class ClickedSlices:
             previous[index, 0] = torch.from_numpy(mask.astype(np.float32))
         every = torch.arange(len(image))
         return cls(image[every, chosen], truth[every, chosen], config, rng, previous)
+
+    @classmethod
+    def of_pairs(cls, pairs: Sequence[Pair], config: ClicksConfig, rng: np.random.Generator) -> ClickedSlices:
+        """Slices of recorded rounds, each with one of its two masks to mend."""
+        chosen = [pair.masks[rng.integers(1, 3)] for pair in pairs]
+        image = torch.from_numpy(np.stack([pair.images[0] for pair in pairs]).astype(np.float32) / 255)
+        truth = torch.from_numpy(np.stack([pair.masks[0] for pair in pairs]).astype(np.float32))
+        previous = torch.from_numpy(np.stack(chosen).astype(np.float32))[:, None]
+        return cls(image, truth, config, rng, previous)
+
+    def with_others(self, others: ClickedSlices) -> ClickedSlices:
+        """These and others as one batch, before the first click."""
+        image, previous = (
+            torch.cat(both)
+            for both in zip((self.image, self.previous), (others.image, others.previous), strict=True)
+        )
+        truth = torch.from_numpy(np.concatenate([self.truth, others.truth]).astype(np.float32))
+        return ClickedSlices(image, truth, self.config, self.rng, previous)
 
     def click(self) -> None:
         """Each slice gets a prompt on its largest error; a perfect slice gets none.
@@ -125,17 +148,22 @@ class ClickedSlices:
 
 
 class InteractionStep:
-    """Loss of one batch and the Dice after one and three clicks on held-out clips."""
+    """Loss of one batch, and Dice after clicks on held-out clips.
+
+    `recorded` and `held_out` are pairs of rounds of the real Session; see `ClicksConfig.recorded`.
+    """
 
     def __init__(self, network: InteractionNetwork, config: ClicksConfig, seed: int) -> None:
         self.network = network
         self.config = config
         self.rng = np.random.default_rng(seed)
+        self.recorded: Sequence[Pair] = ()
+        self.held_out: Sequence[Pair] = ()
 
     def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Clips (B, S, 3, H, W), (B, S, H, W) -> loss and its Dice on one slice of each."""
         del progress
-        slices = ClickedSlices.of_clips(image, truth, self.config, self.rng)
+        slices = self._slices(image, truth)
         for _ in range(int(self.rng.integers(self.config.max_rounds + 1))):
             slices.click()
             slices.advance(self.network)
@@ -145,21 +173,50 @@ class InteractionStep:
         dice = batch_dice(logits[:, 0] > 0, wanted).mean()
         return mask_loss(logits, wanted[:, None].float()), {"dice": float(dice)}
 
+    def _slices(self, image: Tensor, truth: Tensor) -> ClickedSlices:
+        """What a batch of clips is learned from; recorded rounds take the place of some of them."""
+        count = int(self.rng.binomial(len(image), self.config.recorded)) if self.recorded else 0
+        count = min(count, len(image) - 1)
+        slices = ClickedSlices.of_clips(image[count:], truth[count:], self.config, self.rng)
+        if count == 0:
+            return slices
+        pairs = [varied(self._wrong_pair(), self.rng) for _ in range(count)]
+        return slices.with_others(ClickedSlices.of_pairs(pairs, self.config, self.rng))
+
+    def _wrong_pair(self) -> Pair:
+        """A recorded pair of which a mask differs visibly from the truth, if one is soon found."""
+        for _ in range(MAX_DRAWS):
+            pair = self.recorded[int(self.rng.integers(len(self.recorded)))]
+            errors = (pair.masks[1:3] ^ pair.masks[0]).sum((1, 2))
+            if errors.min() > 0.05 * pair.masks[0].sum():
+                break
+        return pair
+
     def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
         """Dice on held-out clips after each of three central clicks, from nothing and on a carried mask.
 
-        `carried_0` is that of the mask itself, before any click.
+        `carried_0` is that of the mask itself, before any click; `recorded` is on held-out recorded rounds.
         """
-        result = {}
+        result: dict[str, float] = {}
         for name, refine in (("dice", 0.0), ("carried", 1.0)):
             config = ClicksConfig(refine=refine, carried=1, central=1)
             slices = ClickedSlices.of_clips(image, truth, config, np.random.default_rng(0))
-            for number in range(VALIDATION_ROUNDS + 1):
-                if number:
-                    slices.click()
-                    slices.advance(self.network)
-                result[f"{name}_{number}"] = float(
-                    batch_dice(slices.previous[:, 0] > 0.5, torch.from_numpy(slices.truth)).mean()
-                )
+            result |= self._after_clicks(name, slices)
+        if self.held_out:
+            config = ClicksConfig(central=1)
+            pairs = self.held_out[: VALIDATION_PAIRS : max(1, VALIDATION_PAIRS // len(image))]
+            slices = ClickedSlices.of_pairs(pairs, config, np.random.default_rng(0))
+            result |= self._after_clicks("recorded", slices)
         del result["dice_0"]
+        return result
+
+    def _after_clicks(self, name: str, slices: ClickedSlices) -> dict[str, float]:
+        """Mean Dice after 0 .. VALIDATION_ROUNDS clicks."""
+        result = {}
+        for number in range(VALIDATION_ROUNDS + 1):
+            if number:
+                slices.click()
+                slices.advance(self.network)
+            dice = batch_dice(slices.previous[:, 0] > 0.5, torch.from_numpy(slices.truth))
+            result[f"{name}_{number}"] = float(dice.mean())
         return result

@@ -9,6 +9,7 @@ from typing import Any
 
 from limnet.config import from_table, read_toml
 from limnet.errors import ConfigError
+from limnet.model import FUSION_SIZE
 from limnet.networks.memory import MemoryNetworkConfig
 from limnet.training.clips import ClipConfig
 from limnet.training.shapes import ShapeConfig
@@ -39,6 +40,7 @@ class ClicksConfig:
     refine: float = 0.6  # share of samples that start from an existing, imperfect mask ...
     carried: float = 0.7  # ... share of these masks that come from another slice of the clip ...
     leak: float = 0.25  # ... and share of them that run over into a neighbour of the same grey
+    recorded: float = 0.0  # share of samples that a recorded round of the real Session left wrong
     central: float = 0.5  # share of clicks in the middle of the error, others anywhere in it
     boxes: float = 0.0  # share of samples whose first prompt is a box ...
     scribbles: float = 0.0  # ... a scribble ...
@@ -71,7 +73,7 @@ class RolloutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsConfig:
-    """Pairs of rounds that the fusion network learns from."""
+    """Pairs of rounds: the fusion network learns to choose, the interaction network to mend them."""
 
     rounds: int = 5  # of each recorded session
     slices: int = 12  # recorded per round at most
@@ -109,10 +111,19 @@ class Recipe:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
         if self.batch < 2:
             raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
+        if self.clicks.recorded > 0 and self.clip.size != FUSION_SIZE:
+            raise ConfigError(
+                f"clicks.recorded: rounds are kept at {FUSION_SIZE} pixels, clip.size is {self.clip.size}"
+            )
         if self.network != "interaction" and self.clip.slices < 2:
             raise ConfigError(
                 f"the {self.network} network takes clips of 2 slices or more, got {self.clip.slices}"
             )
+
+    @property
+    def needs_rounds(self) -> bool:
+        """Whether rounds of sessions are recorded before the training."""
+        return self.network == "fusion" or (self.network == "interaction" and self.clicks.recorded > 0)
 
 
 def read_recipe(path: Path) -> Recipe:
