@@ -63,6 +63,13 @@ def by_nibabel(path: Path) -> Point:
     return nibabel.affines.apply_affine(image.affine, np.argwhere(np.asarray(image.dataobj)).mean(0))
 
 
+def by_slicerio(path: Path) -> Point:
+    import slicerio  # by the developers of 3D Slicer
+
+    read = slicerio.read_segmentation(str(path))
+    return nibabel.affines.apply_affine(read["ijkToLPS"], np.argwhere(read["voxels"]).mean(0)) * TO_RAS
+
+
 def by_highdicom(path: Path) -> Point:
     import highdicom
 
@@ -106,6 +113,8 @@ def judges_of(name: str, series: Path) -> dict[str, Callable[[Path], Point]]:
     if name.startswith("DICOM-SEG"):
         both = {"highdicom": by_highdicom, "dcmqi": by_dcmqi}
         return both if (TOOLS / "segimage2itkimage").exists() else {"highdicom": by_highdicom}
+    if name.endswith(".seg.nrrd"):
+        return {"SimpleITK": by_simpleitk, "slicerio": by_slicerio}
     return {"SimpleITK": by_simpleitk}
 
 

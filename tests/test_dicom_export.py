@@ -127,6 +127,55 @@ def test_3d_slicers_header_names_every_segment(volume: Volume, tmp_path: Path) -
     )
 
 
+def test_3d_slicers_own_reader_finds_names_colours_codes_and_places(volume: Volume, tmp_path: Path) -> None:
+    import slicerio  # by the developers of 3D Slicer
+
+    structures = boxes(volume.shape)
+    write_structures(tmp_path / "s.seg.nrrd", structures, volume)
+    read = slicerio.read_segmentation(str(tmp_path / "s.seg.nrrd"))
+    assert [part["name"] for part in read["segments"]] == ["Liver, right lobe", "Kidney"]
+    assert np.allclose(read["segments"][0]["color"], (1, 0x88 / 255, 0), atol=1e-5)
+    meanings = [part["terminology"] for part in read["segments"]]
+    assert meanings[0]["type"] == ["SCT", "10200004", "Liver"]
+    assert "typeModifier" not in meanings[0]
+    assert meanings[1]["category"] == ["SCT", "123037004", "Anatomical Structure"]
+    assert meanings[1]["type"] == ["SCT", "64033007", "Kidney"]
+    assert meanings[1]["typeModifier"] == ["SCT", "7771000", "Left"]
+    for part, structure in zip(read["segments"], structures, strict=True):
+        np.testing.assert_array_equal(read["voxels"] == part["labelValue"], structure.mask)
+    np.testing.assert_allclose(read["ijkToLPS"], np.diag([-1, -1, 1, 1]) @ volume.affine, atol=1e-6)
+    assert [part.anatomy for part in read_structures(tmp_path / "s.seg.nrrd", volume)] == [
+        "liver",
+        "kidney-left",
+    ]
+
+
+def test_a_segmentation_that_3d_slicers_developers_write_is_read_with_its_names(
+    volume: Volume, tmp_path: Path
+) -> None:
+    import slicerio
+
+    one, two = boxes(volume.shape)
+    segments = [
+        {"name": part.name, "labelValue": value, "color": [n / 255 for n in part.rgb]}
+        for part, value in ((one, 7), (two, 3))
+    ]
+    segments[1]["terminology"] = {
+        "contextName": "Segmentation category and type - 3D Slicer General Anatomy list",
+        "category": ["SCT", "123037004", "Anatomical Structure"],
+        "type": ["SCT", "64033007", "Kidney"],
+        "typeModifier": ["SCT", "24028007", "Right"],
+    }
+    voxels = (one.mask * 7 + two.mask * 3).astype(np.uint8)
+    lps = np.diag([-1, -1, 1, 1]) @ volume.affine
+    made = {"voxels": voxels, "ijkToLPS": lps, "encoding": "gzip", "segments": segments}
+    slicerio.write_segmentation(str(tmp_path / "s.seg.nrrd"), made)
+    kidney, liver = read_structures(tmp_path / "s.seg.nrrd", volume)  # in the order of their values
+    assert (kidney.name, kidney.colour, kidney.anatomy) == ("Kidney", "#0044ff", "kidney-right")
+    assert (liver.name, liver.colour, liver.anatomy) == ("Liver, right lobe", "#ff8800", "")
+    np.testing.assert_array_equal(liver.mask, one.mask)
+
+
 def test_itk_snaps_description_lies_beside_a_nifti(volume: Volume, tmp_path: Path) -> None:
     write_structures(tmp_path / "s.nii.gz", boxes(volume.shape), volume)
     lines = (tmp_path / "s.labels.txt").read_text().splitlines()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 import limnet
+from dicom_files import write_series
 from page_driver import Hand, Server, browser, hand, server, wait_until, write_ball  # noqa: F401
 
 pytestmark = pytest.mark.slow  # a browser that draws in software
@@ -116,6 +118,38 @@ def test_an_export_equals_the_mask_of_the_api(ball: Hand, form: str, tmp_path: P
     download.value.save_as(path)
     exported = limnet.read_mask(path)
     np.testing.assert_array_equal(exported > 0, ball.server.mask(ball.volume))
+
+
+def test_a_dicom_scan_goes_out_as_seg_and_its_objects_come_in_again(
+    hand: Hand, server: Server, tmp_path: Path
+) -> None:
+    highdicom = pytest.importorskip("highdicom")
+    scan = limnet.read_volume(write_ball(tmp_path))
+    slices = write_series(tmp_path / "scan", scan.array, scan.affine)
+    files = [("file", (path.name, path.read_bytes())) for path in slices]
+    hand.open(httpx.post(f"{server.url}api/v1/volumes", files=files, timeout=120).json()["id"])
+    hand.click(*MIDDLE)
+    mask = server.mask(hand.volume)
+    assert mask.any()
+    hand.press("Control+s")
+    offered = hand.page.get_by_label("Format").locator("option")
+    assert [option.get_attribute("value") for option in offered.all()] == [
+        *("nii.gz", "nrrd", "mha", "seg.nrrd", "seg.dcm", "labelmap.dcm", "rtstruct.dcm")
+    ]
+    hand.page.get_by_label("Format").select_option("seg.dcm")
+    with hand.page.expect_download() as download:
+        hand.page.get_by_role("dialog").get_by_role("button", name="Export").click()
+    download.value.save_as(tmp_path / "out.seg.dcm")
+    seg = highdicom.seg.segread(tmp_path / "out.seg.dcm")
+    assert seg.get_segment_description(1).segment_label == "Object 1"
+    assert int(seg.get_volume(combine_segments=True).array.sum()) == mask.sum()
+    with hand.page.expect_file_chooser() as chooser:
+        hand.page.get_by_role("button", name="Add the objects of a file").click()
+    chooser.value.set_files(tmp_path / "out.seg.dcm")
+    wait_until(lambda: hand.page.locator(".object").count() == 2, "the object of the file is listed")
+    hand.settle()
+    np.testing.assert_array_equal(server.mask(hand.volume, 2), mask)
+    assert hand.rounds() == 1
 
 
 def test_all_of_it_can_be_done_with_the_keyboard(ball: Hand) -> None:

@@ -284,6 +284,17 @@ export class Annotator extends Changes {
     });
   }
 
+  /** Add an object for every structure of a segmentation that is in these files. */
+  async import(files: readonly File[]): Promise<void> {
+    await this.do(async () => {
+      const added = await this.volume!.import(files);
+      this.store.set({ things: [...this.store.get("things"), ...added], activeId: added[0]!.id, rounds: [], quality: null });
+      await this.refreshMasks();
+      await this.refreshHistory();
+      this.store.say(`Added ${added.length === 1 ? added[0]!.name : `${added.length} objects`} from ${files[0]!.name}.`);
+    });
+  }
+
   async startFrom(file: File): Promise<void> {
     const { active } = this.store;
     if (active) await this.move(() => this.volume!.object(active.id).initialMask(file));

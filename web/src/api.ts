@@ -104,6 +104,12 @@ export class VolumeApi {
   add = (name?: string): Promise<Thing> => json("POST", `${this.path}/objects`, name ? { name } : {});
   object = (id: number): ObjectApi => new ObjectApi(`${this.path}/objects/${id}`);
 
+  async import(files: readonly File[]): Promise<Thing[]> {
+    const form = new FormData();
+    for (const file of files) form.append("file", file, file.name);
+    return json("POST", `${this.path}/objects/import`, form);
+  }
+
   async export(what: { format: string; kind: string; objects: number[] | null }): Promise<[Blob, string]> {
     const response = await ask("POST", `${this.path}/export`, what);
     const said = /filename="?([^";]+)"?/.exec(response.headers.get("Content-Disposition") ?? "");

@@ -64,6 +64,7 @@ export interface Volume {
   sweep_axis: Axis;
   intensity: { minimum: number; maximum: number; low: number; high: number };
   path?: string | null;
+  formats: string[]; // what it may be exported as
   objects: Thing[] | null;
 }
 

@@ -35,6 +35,9 @@ class Serve:
 
     volumes: Volumes = ()  # volumes to open; folders in which volumes may be opened
     sample: bool = False  # open the sample volume, as it is done when nothing is named
+    start: File = (
+        None  # DICOM-SEG, RTSTRUCT or label map, whose objects the one VOLUME (or series) begins with
+    )
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"  # another one needs keys: limnet keys add NAME
     port: Port = 8127  # 0: any free one
     nni_port: Port = 1527  # also listened on, where nnInteractive's clients look; 0: none
@@ -111,9 +114,12 @@ class Serve:
         from limnet.server.settings import ServerSettings
         from limnet.server.work_folder import default_work_dir
 
+        if self.start is not None and (len(self.volumes) != 1 or self.sample):
+            raise ConfigError("--start goes with one VOLUME, or one folder with a DICOM series")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ConfigError("give --tls-cert and --tls-key together")
-        missing = [path for path in (*self.volumes, *self.allow) if not path.exists()]
+        named = (*self.volumes, *self.allow, *(() if self.start is None else (self.start,)))
+        missing = [path for path in named if not path.exists()]
         if missing:
             raise ConfigError(f"{missing[0]}: no such file or folder; check the path")
         return ServerSettings(
@@ -156,14 +162,21 @@ class Serve:
         from limnet.sample import sample_volume_path
         from limnet.server.keys import LOCAL_USER
         from limnet.server.room import Room
+        from limnet.server.structures import add_from_path
 
         assert isinstance(room, Room)
         if room.needs_key:  # whose would it be?
+            if self.start is not None:
+                raise ConfigError("--start works without keys only; add the file in the page instead")
             return None
-        files = [path for path in self.volumes if path.is_file()]
+        files = [path for path in self.volumes if path.is_file() or self.start is not None]
         if self.sample or not self.volumes:
             files.append(sample_volume_path())
         opened = [room.workspace.open_file(LOCAL_USER, path) for path in files]
+        if self.start is not None:
+            added = add_from_path(room, LOCAL_USER, opened[0], self.start)
+            if not added:
+                print(f"limnet: warning: {self.start}: not added, for there is work already", file=sys.stderr)
         return opened[0] if opened else None
 
     def _tell(self, settings: ServerSettings, address: str, nni_ports: list[int]) -> None:

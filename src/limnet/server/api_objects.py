@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -32,15 +29,13 @@ from limnet.server.models import (
     StrokeIn,
 )
 from limnet.server.problems import problems
-from limnet.server.reading import safe_name, store_upload
 from limnet.server.refusals import Conflict, NotFound, Refusal
 from limnet.server.room import Room, RoomDep, UserDep
 from limnet.server.slices import slice_out
+from limnet.server.structures import add_from_files, uploaded
 from limnet.server.thumbnails import thumbnail
 from limnet.server.views import object_out, quality_out, rounds_out
 from limnet.session import Session
-from limnet.volume import read_mask
-from limnet.volume.limits import limited
 
 router = APIRouter(prefix="/volumes/{volume_id}/objects", tags=["objects"])
 BINARY = "application/octet-stream"
@@ -151,10 +146,23 @@ def add_stroke(room: RoomDep, user: UserDep, volume_id: str, object_id: int, str
 async def start_from_mask(
     room: RoomDep, user: UserDep, volume_id: str, object_id: int, request: Request
 ) -> ObjectOut:
-    """Start from an existing mask on the volume's grid, object where not 0: it becomes a round of its own."""
+    """Start from an existing mask, object where the file has any: it becomes a round of its own."""
     async with request.form(max_files=100, max_fields=10) as form:
         files = uploads(form.getlist("file"))
         return await run_in_threadpool(_start_from, room, user, volume_id, object_id, files)
+
+
+@router.post(
+    "/import",
+    status_code=201,
+    responses=problems(409, 413, 507),
+    openapi_extra={"requestBody": UPLOAD_BODY},
+)
+async def import_objects(room: RoomDep, user: UserDep, volume_id: str, request: Request) -> list[ObjectOut]:
+    """A new object for every structure of a segmentation: DICOM-SEG, RTSTRUCT, .seg.nrrd or a label map."""
+    async with request.form(max_files=100, max_fields=10) as form:
+        files = uploads(form.getlist("file"))
+        return await run_in_threadpool(_import, room, user, volume_id, files)
 
 
 @router.post("/{object_id}/undo", responses=problems(409))
@@ -262,14 +270,16 @@ def changed(
 
 
 def _start_from(room: Room, user: str, volume_id: str, object_id: int, files: list[UploadFile]) -> ObjectOut:
-    named = [(safe_name(file.filename), file.file) for file in files]
-    folder = Path(tempfile.mkdtemp(dir=room.settings.passing_dir))
-    try:
-        with room.workspace.use(user, volume_id) as annotation:
-            like = annotation.volume
-        target = store_upload(named, folder / "mask")
-        with limited(room.settings.max_voxels * 8, [folder]):
-            given = read_mask(target, like=like)
-        return changed(room, user, volume_id, object_id, lambda session: session.start_from(given))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with room.workspace.use(user, volume_id) as annotation:
+        like = annotation.volume
+    given = np.zeros(like.shape, bool)
+    for structure in uploaded(room, files, like):
+        given[structure.box] |= structure.block
+    return changed(room, user, volume_id, object_id, lambda session: session.start_from(given))
+
+
+def _import(room: Room, user: str, volume_id: str, files: list[UploadFile]) -> list[ObjectOut]:
+    added = add_from_files(room, user, volume_id, files)
+    room.audit.write(user, "import", volume=volume_id, objects=added)
+    with room.workspace.use(user, volume_id) as annotation:
+        return [object_out(object_of(annotation, id), sweeping=False) for id in added]

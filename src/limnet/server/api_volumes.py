@@ -18,12 +18,14 @@ from starlette.datastructures import UploadFile
 
 from limnet.annotation import Annotation, Object
 from limnet.sample import sample_volume_path
+from limnet.server.formats import STRUCTURED
 from limnet.server.models import DeleteIn, ExportIn, OpenIn, VolumeOut
 from limnet.server.nifti_stream import nifti_pieces
 from limnet.server.problems import problems
 from limnet.server.reading import safe_name, store_upload
 from limnet.server.refusals import Conflict, NotFound, Refusal
 from limnet.server.room import Room, RoomDep, UserDep
+from limnet.server.structures import write_structured
 from limnet.server.views import object_out, volume_out
 from limnet.volume import Volume, write_mask
 
@@ -124,15 +126,19 @@ def volume_labels(room: RoomDep, user: UserDep, volume_id: str) -> StreamingResp
 
 @router.post("/{volume_id}/export", response_class=Response, responses=FILE | problems(409, 507))
 def export(room: RoomDep, user: UserDep, volume_id: str, wanted: ExportIn) -> FileResponse:
-    """A file on the volume's grid: a map of object ids, or a mask of all that the objects cover."""
+    """A file on the volume's grid: a map of object ids, a mask of all that the objects cover, structures."""
     record = room.workspace.find(user, volume_id).record
-    with room.workspace.use(user, volume_id) as annotation:
-        array, volume = exported(annotation, wanted), annotation.volume
     stem = record.name.split(".")[0] or "volume"
-    name = f"{stem}-{wanted.kind}.{wanted.format}"
+    is_structured = wanted.format in STRUCTURED
+    name = f"{stem}.{wanted.format}" if is_structured else f"{stem}-{wanted.kind}.{wanted.format}"
     folder = Path(tempfile.mkdtemp(dir=room.settings.passing_dir))
     try:
-        write_mask(folder / f"mask.{wanted.format}", array, like=volume)
+        if is_structured:
+            write_structured(room, user, volume_id, wanted, folder / f"mask.{wanted.format}")
+        else:
+            with room.workspace.use(user, volume_id) as annotation:
+                array, volume = exported(annotation, wanted), annotation.volume
+            write_mask(folder / f"mask.{wanted.format}", array, like=volume)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -114,6 +114,7 @@ class VolumeOut(BaseModel):
     intensity: Intensity
     path: str | None = Field(description="of the file it was opened from; null when it was uploaded")
     opened: str = Field(description="when it was last opened, UTC, ISO 8601")
+    formats: list[str] = Field(description="what it may be exported as; DICOM when it came from a series")
     objects: list[ObjectOut] | None = Field(description="null in the list of volumes while not in memory")
 
 
@@ -193,8 +194,8 @@ class SliceOut(BaseModel):
 class SweepSlice(SliceOut):
     """A slice of a sweep, and how far the sweep is."""
 
-    done: int = Field(description="slices so far")
-    expected: int = Field(description="slices at most, or as many as the round before went through")
+    done: int = Field(description="slices so far; one may come more than once")
+    expected: int = Field(description="how many are likely to come in all")
 
 
 class Answer(BaseModel):
@@ -250,8 +251,11 @@ class QualityOut(BaseModel):
 
 
 class ExportIn(In):
-    """Which file to make."""
+    """Which file to make.
 
-    format: Literal["nii.gz", "nrrd", "mha"] = "nii.gz"
+    The last four formats hold each object under its name and colour, with "mask" all of them as one.
+    """
+
+    format: Literal["nii.gz", "nrrd", "mha", "seg.nrrd", "seg.dcm", "labelmap.dcm", "rtstruct.dcm"] = "nii.gz"
     kind: Literal["labels", "mask"] = "labels"
     objects: list[Annotated[int, Field(ge=1, le=65535)]] | None = None

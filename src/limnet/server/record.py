@@ -40,6 +40,7 @@ class Facts:
     maximum: float
     low: float  # of a window that shows most voxels
     high: float
+    is_dicom: bool = False  # read from a DICOM series with a place in the patient; older records do not say
 
     @classmethod
     def of(cls, volume: Volume) -> Facts:
@@ -59,6 +60,7 @@ class Facts:
             maximum=most,
             low=float(low) if low < high else least,
             high=float(high) if low < high else most,
+            is_dicom=bool(volume.frame_of_reference),
         )
 
 

@@ -11,6 +11,7 @@ from limnet.annotation import Object
 from limnet.fusion import Round
 from limnet.history import voxel_of
 from limnet.prompt import Box, Click, Lasso, Painted, Prompt, slice_index
+from limnet.server.formats import formats_of
 from limnet.server.models import Intensity, ObjectOut, PromptOut, QualityOut, RoundOut, VolumeOut
 from limnet.server.slots import Slot
 from limnet.session import Session
@@ -80,6 +81,7 @@ def volume_out(slot: Slot, objects: list[ObjectOut] | None) -> VolumeOut:
         intensity=Intensity(minimum=facts.minimum, maximum=facts.maximum, low=facts.low, high=facts.high),
         path=record.path,
         opened=record.opened,
+        formats=formats_of(slot),
         objects=objects,
     )
 

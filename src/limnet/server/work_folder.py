@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import IO
 
 from limnet.errors import ConfigError, ServerError
+from limnet.lock import lock
 
 LOCK = "lock"
 
@@ -34,23 +34,10 @@ def lock_folder(folder: Path) -> IO[str]:
             f"work folder {folder}: cannot be used ({error.strerror}); give another --work-dir"
         ) from None
     try:
-        _lock(file)
+        lock(file)
     except OSError:
         file.close()
         raise ServerError(
             f"work folder {folder} is in use by another limnet serve; stop that one or give --work-dir"
         ) from None
     return file
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: IO[str]) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(file: IO[str]) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

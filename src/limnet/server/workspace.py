@@ -185,6 +185,13 @@ class Workspace:
         """The user's annotation of that id, as it is; NotFound if there is none."""
         return self._slot(user, id)
 
+    def files_of(self, slot: Slot) -> tuple[Path, Sequence[Path]]:
+        """Where the files of an annotation's volume are, and the folders they must not lead out of."""
+        if slot.record.path is not None:
+            return allowed_path(slot.record.path, self._roots), self._roots
+        folder = slot.folder / UPLOADED
+        return folder / (slot.record.file or ""), [folder]
+
     # Memory
 
     def shrink(self) -> None:
@@ -248,14 +255,13 @@ class Workspace:
 
     def _volume_of(self, slot: Slot) -> Volume:
         record = slot.record
+        path, inside = self.files_of(slot)
         if record.path is not None:
-            return read_bounded(allowed_path(record.path, self._roots), self._roots, self.settings)
-        folder = slot.folder / UPLOADED
+            return read_bounded(path, inside, self.settings)
         if record.file == ARRAY:
-            array = np.load(folder / ARRAY, allow_pickle=False)
+            array = np.load(path, allow_pickle=False)
             return Volume(array, np.array(record.facts.affine), source=record.name)
-        volume = read_bounded(folder / (record.file or ""), [folder], self.settings)
-        return replace(volume, source=record.name)
+        return replace(read_bounded(path, inside, self.settings), source=record.name)
 
     def _create(
         self,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import OutputError, VolumeError
+from limnet.volume.dicom.anatomy import anatomy_of, name_of_codes
 from limnet.volume.files import WRITERS
 from limnet.volume.nrrd import nrrd_pairs, write_nrrd
 from limnet.volume.structure import Structure, colour_of, hex_colour, labels_of
@@ -23,6 +24,8 @@ from limnet.volume.volume import Volume
 from limnet.volume.whole import write_whole
 
 SLICER = ".seg.nrrd"
+SLICER_LIST = "Segmentation category and type - 3D Slicer General Anatomy list"  # where Slicer looks codes up
+SLICER_REGIONS = "Anatomic codes - DICOM master list"
 MOST_LABELS = 65535
 DESCRIPTION = re.compile(r'^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+[\d.]+\s+\d\s+\d\s+"(.*)"\s*$')
 SNAP_HEAD = """\
@@ -96,7 +99,19 @@ def slicer_pairs(structures: Sequence[Structure]) -> dict[str, str]:
             f"Segment{n}_Layer": "0",
             f"Segment{n}_Extent": " ".join(f"{a} {b}" for a, b in ends),
         }
+        if structure.anatomy:
+            pairs[f"Segment{n}_Tags"] = f"TerminologyEntry:{_terminology(structure.anatomy)}|"
     return pairs
+
+
+def _terminology(anatomy: str) -> str:
+    """What a segment is, in 3D Slicer's words: list, category, type, its modifier, then no region."""
+    meaning = anatomy_of(anatomy)
+    category, kind, side = (
+        "^^" if code is None else f"{code.scheme}^{code.value}^{code.meaning}"
+        for code in (meaning.category, meaning.kind, meaning.side)
+    )
+    return f"{SLICER_LIST}~{category}~{kind}~{side}~{SLICER_REGIONS}~^^~^^"
 
 
 def snap_description(structures: Sequence[Structure]) -> str:
@@ -129,30 +144,32 @@ def structures_in(labels: NDArray[Any], path: Path) -> tuple[Structure, ...]:
     shape = (labels.shape[0], labels.shape[1], labels.shape[2])
     structures = []
     for n, value in enumerate(sorted(known.keys() | parts.keys())):
-        name, colour = known.get(value, (f"label {value}", colour_of(n)))
-        structures.append(Structure.at(name, parts.get(value, np.zeros(0, np.int64)), shape, colour))
+        name, colour, anatomy = known.get(value, (f"label {value}", colour_of(n), ""))
+        where = parts.get(value, np.zeros(0, np.int64))
+        structures.append(Structure.at(name, where, shape, colour, anatomy))
     return tuple(structures)
 
 
-def _described(path: Path) -> dict[int, tuple[str, str]]:
-    """(name, colour) by label, from a Slicer header or an ITK-SNAP description; none without either."""
+def _described(path: Path) -> dict[int, tuple[str, str, str]]:
+    """(name, colour, anatomy) by label, from a Slicer header or an ITK-SNAP description, if there is one."""
     with path.open("rb") as file:
         is_nrrd = file.read(4) == b"NRRD"
     if is_nrrd:
         pairs = nrrd_pairs(path)
-        found: dict[int, tuple[str, str]] = {}
+        found: dict[int, tuple[str, str, str]] = {}
         for key, value in pairs.items():
             match = re.fullmatch(r"(Segment\d+)_LabelValue", key)
             if match and value.isdecimal():
                 name = pairs.get(f"{match[1]}_Name", f"label {value}")
-                found[int(value)] = (name, _slicer_colour(pairs.get(f"{match[1]}_Color", ""), len(found)))
+                colour = _slicer_colour(pairs.get(f"{match[1]}_Color", ""), len(found))
+                found[int(value)] = (name, colour, _slicer_anatomy(pairs.get(f"{match[1]}_Tags", "")))
         if found:
             return found
     description = description_of(path)
     if not description.is_file() or description.stat().st_size > 1 << 22:
         return {}
     lines = map(DESCRIPTION.match, description.read_text(encoding="utf-8", errors="replace").splitlines())
-    found = {int(m[1]): (m[5], hex_colour([int(m[n]) for n in (2, 3, 4)])) for m in lines if m}
+    found = {int(m[1]): (m[5], hex_colour([int(m[n]) for n in (2, 3, 4)]), "") for m in lines if m}
     return {value: name for value, name in found.items() if value > 0}
 
 
@@ -162,6 +179,16 @@ def _slicer_colour(text: str, n: int) -> str:
     except ValueError:
         return colour_of(n)
     return hex_colour((red, green, blue))
+
+
+def _slicer_anatomy(tags: str) -> str:
+    """The anatomy that a segment's terminology names; "" when it is none of ours."""
+    entry = re.search(r"TerminologyEntry:([^|]*)", tags)
+    parts = entry[1].split("~") if entry else []
+    if len(parts) < 4:
+        return ""
+    kind, side = (part.split("^") for part in parts[2:4])
+    return name_of_codes(kind[1], side[1] or None) if len(kind) == len(side) == 3 else ""
 
 
 def _one_line(text: str) -> str:

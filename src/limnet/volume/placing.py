@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limnet.errors import GeometryError
 from limnet.volume.geometry import Affine, spacing_of, to_index
+from limnet.volume.structure import Structure
 from limnet.volume.volume import Volume
 
 AXIS_TOLERANCE = 0.01  # of a voxel edge: how far axes of equal grids may differ
@@ -48,6 +49,12 @@ def placed(labels: NDArray[Any], affine: Affine, like: Volume, where: str) -> ND
     out = np.zeros(like.shape, labels.dtype)
     out[tuple(places.T)] = labels[tuple(found.T)]
     return out
+
+
+def moved(structure: Structure, volume: Volume, like: Volume) -> Structure:
+    """A structure of one volume on the grid of another that shares its voxels; GeometryError otherwise."""
+    mask = placed(structure.mask, volume.affine, like, volume.source)
+    return Structure.of(structure.name, mask, structure.colour, structure.anatomy)
 
 
 def _difference(affine: Affine, like: Volume) -> str:

@@ -99,21 +99,30 @@ export function help(store: Store): void {
   present("Keys and help", "help", h("div", { class: "help-groups" }, ...groups), h("p", { class: "fine" }, words, " ", licences));
 }
 
+const FORMATS: Readonly<Record<string, string>> = {
+  "nii.gz": "NIfTI (.nii.gz)",
+  nrrd: "NRRD (.nrrd)",
+  mha: "MetaImage (.mha)",
+  "seg.nrrd": "3D Slicer segmentation (.seg.nrrd)",
+  "seg.dcm": "DICOM-SEG (.seg.dcm)",
+  "labelmap.dcm": "DICOM-SEG, label map (.labelmap.dcm)",
+  "rtstruct.dcm": "DICOM RTSTRUCT (.rtstruct.dcm)",
+};
+
 export function exporting(store: Store, annotator: Annotator): void {
-  if (!store.get("volume")) return;
+  const volume = store.get("volume");
+  if (!volume) return;
   const things = store.get("things");
   const kind = h(
     "select",
     { id: "export-kind" },
-    h("option", { value: "labels" }, "All objects, one number each"),
-    ...things.map((thing) => h("option", { value: thing.id }, `Only ${thing.name}, 0 and 1`)),
+    h("option", { value: "labels" }, "All objects"),
+    ...things.map((thing) => h("option", { value: thing.id }, `Only ${thing.name}`)),
   );
   const format = h(
     "select",
     { id: "export-format" },
-    h("option", { value: "nii.gz" }, "NIfTI (.nii.gz)"),
-    h("option", { value: "nrrd" }, "NRRD (.nrrd)"),
-    h("option", { value: "mha" }, "MetaImage (.mha)"),
+    ...volume.formats.map((name) => h("option", { value: name }, FORMATS[name] ?? name)),
   );
   const save = h("button", { type: "button", class: "button primary", onclick: () => void run() }, "Export");
   const run = async (): Promise<void> => {
@@ -133,7 +142,13 @@ export function exporting(store: Store, annotator: Annotator): void {
   const dialog = present(
     "Export",
     "export",
-    h("p", { class: "fine" }, "The masks go out on exactly the volume's grid and orientation."),
+    h(
+      "p",
+      { class: "fine" },
+      "The masks go out on exactly the volume's grid and orientation. NIfTI, NRRD and MetaImage hold a number for each object;" +
+        " the other formats its name and colour." +
+        (volume.formats.includes("seg.dcm") ? " DICOM files refer to the series and hold the patient's data, as it does." : ""),
+    ),
     h("label", { for: "export-kind" }, "What"),
     kind,
     h("label", { for: "export-format" }, "Format"),

@@ -16,8 +16,14 @@ export function objects(store: Store, annotator: Annotator): HTMLElement {
     file.value = "";
   });
   const start = iconButton("upload", "Start the object from a mask in a file", () => file.click());
+  const several = h("input", { type: "file", multiple: true, class: "hidden", tabindex: -1, "aria-hidden": "true" });
+  several.addEventListener("change", () => {
+    if (several.files?.length) void annotator.import([...several.files]);
+    several.value = "";
+  });
+  const bring = iconButton("file", "Add the objects of a file: DICOM-SEG, RTSTRUCT, label map", () => several.click());
   const section = h("section", { class: "card", "aria-labelledby": "objects-title" });
-  section.append(h("header", {}, h("h2", { id: "objects-title" }, "Objects"), start, add, file), list, measures);
+  section.append(h("header", {}, h("h2", { id: "objects-title" }, "Objects"), bring, start, add, file, several), list, measures);
 
   let drawn = "";
   store.watch(["things", "activeId", "volume"], () => {

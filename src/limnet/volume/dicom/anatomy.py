@@ -97,13 +97,31 @@ def _table() -> dict[str, Anatomy]:
 ANATOMY = _table()
 
 
+def name_of_codes(kind: str, side: str | None) -> str:
+    """The name in our table of a type's and a side's code values (SCT); "" when it is none, or tissue."""
+    for name, anatomy in ANATOMY.items():
+        if (anatomy.kind.value, anatomy.side.value if anatomy.side else None) == (kind, side):
+            return "" if name == "tissue" else name
+    return ""
+
+
+def known_anatomy(name: str) -> str:
+    """The name in our table that a word of a user's stands for; "" when it is none.
+
+    >>> known_anatomy("Kidney left"), known_anatomy("Object 1")
+    ('kidney-left', '')
+    """
+    word = name.strip().lower().replace(" ", "-").replace("_", "-")
+    return word if word in ANATOMY else ""
+
+
 def anatomy_of(name: str) -> Anatomy:
     """What a name such as `liver` or `kidney-left` stands for; ConfigError with the nearest names otherwise.
 
     >>> anatomy_of("kidney-left").side.meaning
     'Left'
     """
-    found = ANATOMY.get(name.strip().lower().replace(" ", "-").replace("_", "-"))
+    found = ANATOMY.get(known_anatomy(name))
     if found is None:
         near = get_close_matches(name.lower(), ANATOMY, n=3, cutoff=0.4) or sorted(ANATOMY)[:8]
         raise ConfigError(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.errors import GeometryError, OutputError, VolumeError
-from limnet.volume.dicom.anatomy import ANATOMY, anatomy_of
+from limnet.volume.dicom.anatomy import anatomy_of, name_of_codes
 from limnet.volume.dicom.instance import LABEL_MAP, Plane, instance_of, whole
 from limnet.volume.dicom.pixels import stored_frames
 from limnet.volume.dicom.reading import opened, require
@@ -271,7 +271,4 @@ def _anatomy(item: Dataset | None) -> str:
     sides = kinds[0].get("SegmentedPropertyTypeModifierCodeSequence")
     value = str(kinds[0].get("CodeValue", ""))
     side = str(sides[0].get("CodeValue", "")) if sides else None
-    for name, anatomy in ANATOMY.items():
-        if (anatomy.kind.value, anatomy.side.value if anatomy.side else None) == (value, side):
-            return "" if name == "tissue" else name
-    return ""
+    return name_of_codes(value, side)
