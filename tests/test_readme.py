@@ -13,8 +13,8 @@ import pytest
 
 import limnet
 from limnet.cli import parse
-from limnet.cli.rounds import read_script
 from limnet.sample import sample_volume_path
+from limnet.script import read_script
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

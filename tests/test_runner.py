@@ -17,16 +17,15 @@ from limnet.evaluation import (
     EvaluationSet,
     EvaluationSettings,
     Event,
-    Pool,
-    Processes,
-    RayCluster,
+    LoadTrials,
     RoundRow,
     evaluate_entries,
     find_set,
     in_order,
-    threads_per_worker,
 )
+from limnet.evaluation.evaluate import CaseEvent
 from limnet.evaluation.results import ROUNDS_CSV, SLICES_CSV, read_folder, without_measured
+from limnet.pool import Pool, Processes, RayCluster, threads_per_worker
 
 SETTINGS = EvaluationSettings(rounds=3, user="random", seed=7, method="fill")
 
@@ -44,7 +43,11 @@ def entries(**how: Any) -> list[Entry]:
     return [Entry(SETTINGS, FillMethod(**how))]
 
 
-def run(sets: Sequence[EvaluationSet], out: Path, pool: Pool | None = None) -> list[Event]:
+def load(**how: Any) -> LoadTrials:
+    return LoadTrials(tuple(entries(**how)))
+
+
+def run(sets: Sequence[EvaluationSet], out: Path, pool: Pool[CaseEvent] | None = None) -> list[Event]:
     return list(evaluate_entries(sets, entries(), out=out, pool=pool))
 
 
@@ -68,7 +71,7 @@ def told(events: Sequence[Event]) -> list[tuple[str, ...]]:
 
 def test_two_workers_write_what_one_process_writes(sets: list[EvaluationSet], tmp_path: Path) -> None:
     here = run(sets, tmp_path / "one")
-    there = run(sets, tmp_path / "two", Processes(entries(), workers=2))
+    there = run(sets, tmp_path / "two", Processes(load(), workers=2))
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     assert told(in_order(here, sets)) == told(in_order(there, sets))
     assert len(told(here)) > 6
@@ -90,7 +93,7 @@ def test_another_seed_clicks_elsewhere(sets: list[EvaluationSet], tmp_path: Path
 
 
 def test_a_worker_that_dies_fails_its_case_alone(sets: list[EvaluationSet], tmp_path: Path) -> None:
-    pool = Processes(entries(dies_at="a.nii.gz"), workers=2)
+    pool = Processes(load(dies_at="a.nii.gz"), workers=2)
     events = list(evaluate_entries(sets, entries(), out=tmp_path / "out", pool=pool))
     (failure,) = [event for event in events if isinstance(event, CaseFailure)]
     assert (failure.case, failure.message.split(";")[0]) == ("a", "its worker process ended with exit code 3")
@@ -100,14 +103,14 @@ def test_a_worker_that_dies_fails_its_case_alone(sets: list[EvaluationSet], tmp_
 
 def test_what_no_method_can_do_without_ends_the_run(sets: list[EvaluationSet]) -> None:
     with pytest.raises(WeightsError, match="no weights"):
-        list(evaluate_entries(sets, entries(), pool=Processes(entries(fatal=True), workers=1)))
+        list(evaluate_entries(sets, entries(), pool=Processes(load(fatal=True), workers=1)))
 
 
 def test_a_run_that_is_stopped_keeps_its_objects_and_is_finished_by_the_next(
     sets: list[EvaluationSet], tmp_path: Path
 ) -> None:
     run(sets, tmp_path / "whole")
-    events = evaluate_entries(sets, entries(), out=tmp_path / "out", pool=Processes(entries(), workers=1))
+    events = evaluate_entries(sets, entries(), out=tmp_path / "out", pool=Processes(load(), workers=1))
     for event in events:
         if isinstance(event, RoundRow) and (event.case, event.object_id) == ("c", 2):
             break
@@ -119,7 +122,7 @@ def test_a_run_that_is_stopped_keeps_its_objects_and_is_finished_by_the_next(
 
 def test_complete_objects_are_not_run_again_by_workers(sets: list[EvaluationSet], tmp_path: Path) -> None:
     first = run(sets, tmp_path / "out")
-    pool = Processes(entries(dies_at="nii.gz"), workers=1)  # would die at the first session
+    pool = Processes(load(dies_at="nii.gz"), workers=1)  # would die at the first session
     again = list(evaluate_entries(sets, entries(), out=tmp_path / "out", pool=pool))
     assert told(in_order(again, sets)) == told(in_order(first, sets))
     assert not [event for event in again if isinstance(event, CaseFailure)]
@@ -134,7 +137,7 @@ def test_ray_is_asked_for_by_name_when_it_is_absent(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(ConfigError, match=r"pip install 'limnet\[ray\]'"):
-        list(evaluate_entries(sets, entries(), pool=RayCluster(entries())))
+        list(evaluate_entries(sets, entries(), pool=RayCluster(load())))
 
 
 @pytest.mark.slow
@@ -144,8 +147,8 @@ def test_a_ray_instance_writes_what_one_process_writes(sets: list[EvaluationSet]
     environment = {"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}}
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
     try:
-        run(sets, tmp_path / "ray", RayCluster(entries(), workers=2))
-        pool = RayCluster(entries(dies_at="a.nii.gz"), workers=2)
+        run(sets, tmp_path / "ray", RayCluster(load(), workers=2))
+        pool = RayCluster(load(dies_at="a.nii.gz"), workers=2)
         events = list(evaluate_entries(sets, entries(), pool=pool))
     finally:
         ray.shutdown()

@@ -58,3 +58,13 @@ class ServerError(LimNetError):
 
 class LimNetWarning(UserWarning):
     """Something was repaired or assumed; the message says what."""
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, in one line; of an error that is not limnet's own, its kind too.
+
+    >>> in_words(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    """
+    kind = "" if isinstance(error, LimNetError) else f"{type(error).__name__}: "
+    return f"{kind}{(str(error).strip() or 'no message').splitlines()[0]}"

@@ -16,6 +16,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitSubcommandPrefixes
 
 import limnet
+from limnet.cli.batch import Batch
 from limnet.cli.compare import Compare
 from limnet.cli.demo import Demo
 from limnet.cli.evaluate import Evaluate
@@ -67,6 +68,7 @@ def parse(words: Sequence[str]) -> Command:
     commands: Any = (
         Serve
         | Segment
+        | Batch
         | Evaluate
         | Compare
         | Predict

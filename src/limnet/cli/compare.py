@@ -16,7 +16,7 @@ from limnet.evaluation.comparison import LEGEND, Comparison, choose, sides_of
 from limnet.evaluation.page import document
 from limnet.evaluation.results import read_folder
 from limnet.evaluation.table import bullets, markdown_of
-from limnet.evaluation.text_file import write_whole
+from limnet.text_file import write_whole
 
 FolderA = Annotated[Positional[Path], arg(metavar="A")]
 FolderB = Annotated[Positional[Path | None], arg(metavar="[B]", help_behavior_hint="")]

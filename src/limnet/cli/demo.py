@@ -11,11 +11,12 @@ from tyro.conf import arg
 
 import limnet
 from limnet.cli.options import MaybeCount
-from limnet.cli.rounds import Mask, ScriptedClick, described, play, report_rounds, volume_ml
+from limnet.cli.rounds import Mask, described, play, report_rounds, volume_ml
 from limnet.errors import OutputError
 from limnet.evaluation import next_click
 from limnet.evaluation.montage import draw_montage, write_montage
 from limnet.sample import sample_truth_path, sample_volume_path
+from limnet.script import ScriptedClick
 
 DEMO_ROUNDS = 6  # as many as the paper's tables have
 

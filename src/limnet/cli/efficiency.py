@@ -13,8 +13,8 @@ from limnet.errors import ConfigError, OutputError
 from limnet.evaluation import Cost, EfficiencyCase, EfficiencySettings, Table, Weights, measure, weights_of
 from limnet.evaluation.machine import machine
 from limnet.evaluation.table import bullets, number
-from limnet.evaluation.text_file import as_csv, write_whole
 from limnet.sample import sample_truth_path, sample_volume_path
+from limnet.text_file import as_csv, write_whole
 
 
 def report_efficiency(

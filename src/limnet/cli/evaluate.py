@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 import time
@@ -16,7 +15,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 import limnet
 from limnet.cli.efficiency import report_efficiency
 from limnet.cli.options import Folder, MaybeCount, parse_count
-from limnet.cli.terminal import aligned, progress_bar
+from limnet.cli.terminal import aligned, progress_bar, time_left
 from limnet.errors import CaseError, ConfigError
 from limnet.evaluation import (
     LAYOUTS,
@@ -26,14 +25,11 @@ from limnet.evaluation import (
     Entry,
     EvaluationSet,
     Event,
-    Pool,
-    Processes,
+    LoadTrials,
     Protocol,
-    RayCluster,
     Report,
     RoundRow,
     Skipped,
-    ThisProcess,
     choose_shown,
     data_folder,
     draw_pictures,
@@ -48,8 +44,9 @@ from limnet.evaluation import (
     read_protocol,
     recognise,
     select,
-    threads_per_worker,
 )
+from limnet.evaluation.evaluate import CaseEvent
+from limnet.pool import Pool, Processes, RayCluster, ThisProcess, threads_per_worker
 
 Name = Annotated[Positional[str], arg(metavar="[PROTOCOL]", help_behavior_hint="")]
 Ids = Annotated[str, arg(metavar="1,2", help_behavior_hint="")]
@@ -198,16 +195,17 @@ class Evaluate:
             nninteractive=self.nninteractive,
         )
 
-    def _pool(self, entries: list[Entry]) -> Pool:
+    def _pool(self, entries: list[Entry]) -> Pool[CaseEvent]:
         """Who does the work."""
+        load = LoadTrials(tuple(entries))
         workers = self.workers or 1
         if self.ray and self.workers is None:  # as many as the cluster has room for
-            return RayCluster(entries, threads=self.threads or 1)
+            return RayCluster(load, threads=self.threads or 1)
         if self.ray:
-            return RayCluster(entries, workers, threads_per_worker(self.threads, workers))
+            return RayCluster(load, workers, threads_per_worker(self.threads, workers))
         if workers > 1:
-            return Processes(entries, workers, threads_per_worker(self.threads, workers))
-        return ThisProcess(entries, self.threads)
+            return Processes(load, workers, threads_per_worker(self.threads, workers))
+        return ThisProcess(load, self.threads)
 
     def _facts(self) -> dict[str, str]:
         """On what it was made, and by how many at once."""
@@ -263,17 +261,3 @@ def _follow(events: Iterable[Event], num_cases: int) -> list[Event]:
                 num_done += 1
                 bar.advance(task)
     return gathered
-
-
-def time_left(seconds: float, num_done: int, num_all: int) -> str:
-    """How long the other cases will take if they are like those that are done, in words.
-
-    The bar's own estimate looks back 30 seconds, and a case may take minutes.
-
-    >>> time_left(90.0, 3, 10)
-    'about 4 min left'
-    """
-    if num_done == 0:
-        return "time left unknown"
-    left = seconds / num_done * (num_all - num_done)
-    return f"about {left / 3600:.1f} h left" if left > 5400 else f"about {math.ceil(left / 60)} min left"

@@ -14,7 +14,7 @@ from limnet.errors import ConfigError
 from limnet.volume.dicom.anatomy import anatomy_of
 from limnet.volume.dicom.source import Source, read_source
 from limnet.volume.exchange import read_structures, write_structures
-from limnet.volume.placing import placed
+from limnet.volume.placing import moved
 from limnet.volume.structure import Structure, colour_of
 
 Masks = Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="FILE", help_behavior_hint="")]
@@ -105,12 +105,6 @@ class Export:
             name = self.name[n] if n < len(self.name) else meaning if given else structure.name
             named.append(replace(structure, name=name, anatomy=meaning))
         return named
-
-
-def moved(structure: Structure, volume: limnet.Volume, like: limnet.Volume) -> Structure:
-    """A structure of one volume on the grid of another that shares its voxels."""
-    mask = placed(structure.mask, volume.affine, like, volume.source)
-    return Structure.of(structure.name, mask, structure.colour, structure.anatomy)
 
 
 def _determinant(volume: limnet.Volume) -> float:

@@ -13,8 +13,7 @@ from tyro.conf import Positional, arg
 import limnet
 from limnet.cli.options import Folder, MaybeCount
 from limnet.cli.terminal import progress_bar
-from limnet.errors import CaseError, OutputError
-from limnet.evaluation.cases import in_words
+from limnet.errors import CaseError, OutputError, in_words
 from limnet.evaluation.npz_answer import answer
 
 _log = logging.getLogger(__name__)

@@ -11,17 +11,16 @@ from tyro.conf import UseAppendAction, arg
 import limnet
 from limnet.cli.options import File, Folder, MaybeCount, SeriesName, VolumePath
 from limnet.cli.rounds import (
-    Scripted,
     click_at_mm,
     described,
     parse_click,
     play,
-    read_script,
     report_rounds,
     volume_ml,
 )
 from limnet.errors import ConfigError, PromptError
 from limnet.evaluation.montage import draw_montage, write_montage
+from limnet.script import Scripted, read_script
 from limnet.volume.exchange import start_mask
 
 Axis = Annotated[Literal[0, 1, 2] | None, arg(metavar="0|1|2", help_behavior_hint="")]

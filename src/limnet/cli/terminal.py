@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,3 +32,17 @@ def aligned(table: Table) -> str:
         )
         for line in lines
     )
+
+
+def time_left(seconds: float, num_done: int, num_all: int) -> str:
+    """How long the other cases will take if they are like those that are done, in words.
+
+    The bar's own estimate looks back 30 seconds, and a case may take minutes.
+
+    >>> time_left(90.0, 3, 10)
+    'about 4 min left'
+    """
+    if num_done == 0:
+        return "time left unknown"
+    left = seconds / num_done * (num_all - num_done)
+    return f"about {left / 3600:.1f} h left" if left > 5400 else f"about {math.ceil(left / 60)} min left"

@@ -2,8 +2,8 @@
 
 ```
 protocol.py ─► datasets, cases.py ─► runner.py ─► evaluate.py, per case: ─► results.py ─► report.py
-  (TOML)       entry.py: methods     processes.py  simulated_user.py,          (CSV)      page.py
-                                     ray_cluster.py  a session, metrics.py                pictures.py
+  (TOML)       entry.py: methods     on a pool     simulated_user.py,          (CSV)      page.py
+                                                     a session, metrics.py                pictures.py
 ```
 """
 
@@ -18,11 +18,10 @@ from limnet.evaluation.efficiency import (
     measure,
     weights_of,
 )
-from limnet.evaluation.entry import Entry, Method, entries_for
+from limnet.evaluation.entry import Entry, LoadTrials, Method, entries_for
 from limnet.evaluation.machine import machine
 from limnet.evaluation.metrics import dice, hd95, iou, nsd
 from limnet.evaluation.pictures import choose_shown, draw_pictures
-from limnet.evaluation.processes import Processes
 from limnet.evaluation.protocol import (
     Protocol,
     SetSettings,
@@ -32,17 +31,9 @@ from limnet.evaluation.protocol import (
     protocol_names,
     read_protocol,
 )
-from limnet.evaluation.ray_cluster import RayCluster
 from limnet.evaluation.report import Report
 from limnet.evaluation.results import CaseDone, Event, ObjectDone, RoundRow, SliceRow
-from limnet.evaluation.runner import (
-    Pool,
-    ThisProcess,
-    evaluate,
-    evaluate_entries,
-    in_order,
-    threads_per_worker,
-)
+from limnet.evaluation.runner import evaluate, evaluate_entries, in_order
 from limnet.evaluation.simulated_user import SimulatedUser, next_click, simulated_user
 from limnet.evaluation.summary import ObjectSummary, SetSummary
 from limnet.evaluation.table import Table
@@ -59,14 +50,12 @@ __all__ = [
     "EvaluationSet",
     "EvaluationSettings",
     "Event",
+    "LoadTrials",
     "Method",
     "NewSession",
     "ObjectDone",
     "ObjectSummary",
-    "Pool",
-    "Processes",
     "Protocol",
-    "RayCluster",
     "Report",
     "RoundRow",
     "SessionLike",
@@ -76,7 +65,6 @@ __all__ = [
     "Skipped",
     "SliceRow",
     "Table",
-    "ThisProcess",
     "Weights",
     "choose_shown",
     "data_folder",
@@ -102,6 +90,5 @@ __all__ = [
     "rounds_to_reach",
     "select",
     "simulated_user",
-    "threads_per_worker",
     "weights_of",
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import CaseError, LimNetError
+from limnet.errors import CaseError
 from limnet.evaluation.channel import read_channel
 from limnet.evaluation.colour_frames import ColourFrames, read_colour_frames
 from limnet.evaluation.npz_case import read_npz_labels, read_npz_volume
@@ -62,16 +62,6 @@ class CaseFailure:
     case: str
     message: str  # one line: what was found, what was expected
     object_id: int | None = None  # None: the whole case
-
-
-def in_words(error: Exception) -> str:
-    """What went wrong, in one line; of an error that is not limnet's own, its kind too.
-
-    >>> in_words(ZeroDivisionError("division by zero"))
-    'ZeroDivisionError: division by zero'
-    """
-    kind = "" if isinstance(error, LimNetError) else f"{type(error).__name__}: "
-    return f"{kind}{(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 @dataclass(frozen=True)

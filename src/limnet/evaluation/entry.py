@@ -35,6 +35,17 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class LoadTrials:
+    """Loads all entries of a comparison: what a worker of a pool does once."""
+
+    entries: tuple[Entry, ...]
+
+    def __call__(self, threads: int | None) -> list[Trial]:
+        """Their trials, in order."""
+        return [entry.trial(threads) for entry in self.entries]
+
+
+@dataclass(frozen=True)
 class LimNetMethod:
     """Our own sessions, on the networks in `weights` (None: the shipped ones)."""
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import CaseError, ConfigError, OutputError, WeightsError
+from limnet.errors import CaseError, ConfigError, OutputError, WeightsError, in_words
 from limnet.evaluation.box import box_of
 from limnet.evaluation.cases import (
     Case,
@@ -25,7 +25,6 @@ from limnet.evaluation.cases import (
     EvaluationSet,
     Skipped,
     TruthObject,
-    in_words,
     objects_of,
     read_case,
 )

@@ -18,7 +18,7 @@ from limnet.evaluation.results import Event, RoundRow, SliceRow, complete_object
 from limnet.evaluation.summary import ObjectSummary, SetSummary, Variant, by_set, labels_of
 from limnet.evaluation.svg import can_draw
 from limnet.evaluation.table import Table, bullets, markdown_of
-from limnet.evaluation.text_file import as_csv, write_whole
+from limnet.text_file import as_csv, write_whole
 
 MAX_LISTED = 1000  # objects listed one by one in the page; objects.csv always has all
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from limnet.errors import ConfigError, OutputError
 from limnet.evaluation.cases import CaseFailure, Skipped
-from limnet.evaluation.text_file import as_csv, write_whole
+from limnet.text_file import as_csv, write_whole
 
 MEASURED = ("seconds", "preview_seconds", "peak_memory_mib")  # columns that no seed can repeat
 ROUNDS_CSV, SLICES_CSV = "rounds.csv", "slices.csv"

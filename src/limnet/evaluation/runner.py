@@ -1,22 +1,22 @@
-"""Many cases: one after the other, in processes (`processes.py`) or on a Ray cluster (`ray_cluster.py`).
+"""Many cases: one after the other, in processes or on a Ray cluster, as the pool (`limnet.pool`) has it.
 
-A case is the unit of work. A `Pool` runs jobs and tells what happens in them as it happens; this module gives
+A case is the unit of work. The pool runs jobs and tells what happens in them as it happens; this module gives
 out the jobs, and alone writes to the log, so that the CSVs are the same whichever pool ran them (but for
 columns that are measured), and a run which was stopped loses no object that was complete.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limnet.evaluation.cases import CaseFailure, CaseFiles, EvaluationSet
-from limnet.evaluation.entry import Entry
+from limnet.evaluation.entry import Entry, LoadTrials
 from limnet.evaluation.evaluate import CaseEvent, Known, evaluate_case
 from limnet.evaluation.results import CaseDone, Event, ObjectDone, ObjectKey, RoundLog
 from limnet.evaluation.trial import EvaluationSettings, NewSession, Trial
+from limnet.pool import Pool, ThisProcess
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,30 +34,7 @@ class Job:
 
     def failure(self, message: str) -> CaseFailure:
         """The case could not be evaluated to its end."""
-        return CaseFailure(self.a_set.name, self.files.name, message)
-
-
-Message = tuple[int, "CaseEvent | None"]
-"""Number of a job and what happened in it; None: it is done."""
-
-Pool = Callable[[Sequence[Job]], Iterator[Message]]
-"""Runs all jobs in any order; stops what it started when its iterator is closed."""
-
-
-@dataclass(frozen=True, eq=False)
-class ThisProcess:
-    """The pool of one: jobs in their order, here."""
-
-    entries: Sequence[Entry]
-    threads: int | None = None
-
-    def __call__(self, jobs: Sequence[Job]) -> Iterator[Message]:
-        """Run the jobs."""
-        trials = [entry.trial(self.threads) for entry in self.entries] if jobs else []
-        for job in jobs:
-            for event in job.run(trials):
-                yield job.number, event
-            yield job.number, None
+        return CaseFailure(self.a_set.name, self.files.name, f"{message}; objects it had finished are kept")
 
 
 def evaluate_entries(
@@ -65,7 +42,7 @@ def evaluate_entries(
     entries: Sequence[Entry],
     *,
     out: Path | None = None,
-    pool: Pool | None = None,
+    pool: Pool[CaseEvent] | None = None,
 ) -> Iterator[Event]:
     """Evaluate every object of every set under every entry; events come as they happen, in any order.
 
@@ -78,7 +55,7 @@ def evaluate_entries(
     jobs = _jobs(sets, log)
     for a_set in sets:
         yield from a_set.failures
-    for number, event in (pool or ThisProcess(entries))(jobs):
+    for number, event in (pool or ThisProcess(LoadTrials(tuple(entries))))(jobs):
         job = jobs[number]
         if event is None:
             yield CaseDone(job.a_set.name, job.files.name)
@@ -111,11 +88,6 @@ def in_order(events: Iterable[Event], sets: Sequence[EvaluationSet]) -> list[Eve
     order = {place: number for number, place in enumerate(places)}
     # what is not of a case that ran (files without a partner) comes first, in the order it came
     return sorted(events, key=lambda event: order.get((event.set_name, event.case), -1))
-
-
-def threads_per_worker(threads: int | None, workers: int) -> int:
-    """An equal share of `threads` (None: of all cores), at least one."""
-    return max(1, (threads or os.cpu_count() or 1) // workers)
 
 
 def _jobs(sets: Sequence[EvaluationSet], log: RoundLog | None) -> list[Job]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from limnet.evaluation.statistics import Estimate
-from limnet.evaluation.text_file import as_csv
+from limnet.text_file import as_csv
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Cases at once on a Ray cluster, or on a Ray instance of this machine: one actor per worker.
+"""Jobs at once on a Ray cluster, or on a Ray instance of this machine: one actor per worker.
 
 Every machine of the cluster must see the data under the same paths and have the same limnet installed. The
 address of a cluster comes from RAY_ADDRESS, as for every Ray program; without it Ray starts here.
@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
-from limnet.errors import ConfigError
-from limnet.evaluation.entry import Entry
-from limnet.evaluation.evaluate import FATAL, CaseEvent
-from limnet.evaluation.runner import Job, Message
+from limnet.errors import ConfigError, LimNetError
+from limnet.pool.job import Event, Job, Load, Message, Tools
 
 
 @dataclass(frozen=True, eq=False)
-class RayCluster:
+class RayCluster(Generic[Tools]):
     """A pool of Ray actors."""
 
-    entries: Sequence[Entry]
+    load: Load[Tools]
     workers: int | None = None  # None: as many as the cluster has room for
     threads: int = 1  # of each worker, and the CPUs it asks the cluster for
 
-    def __call__(self, jobs: Sequence[Job]) -> Iterator[Message]:
-        """Run the jobs; an actor that dies fails its case alone, and is replaced."""
+    def __call__(self, jobs: Sequence[Job[Tools, Event]]) -> Iterator[Message[Event]]:
+        """Run the jobs; an actor that dies fails its job alone, and is replaced."""
         ray = import_ray()
         if not jobs:
             return
@@ -39,16 +37,16 @@ class RayCluster:
             if began:
                 ray.shutdown()
 
-    def _run(self, ray: Any, jobs: Sequence[Job]) -> Iterator[Message]:
+    def _run(self, ray: Any, jobs: Sequence[Job[Tools, Event]]) -> Iterator[Message[Event]]:
         """Give each actor a job; hear them all; give the next to the one that is done."""
         new_actor = ray.remote(_Actor).options(num_cpus=self.threads)
         room = max(1, int(ray.cluster_resources().get("CPU", 1)) // self.threads)
         waiting = deque(jobs)
         idle = [
-            new_actor.remote(tuple(self.entries), self.threads)
+            new_actor.remote(self.load, self.threads)
             for _ in range(min(self.workers or room, room, len(jobs)))
         ]
-        at_work: dict[Any, tuple[Any, Job]] = {}  # stream of events -> actor, job
+        at_work: dict[Any, tuple[Any, Job[Tools, Event]]] = {}  # stream of events -> actor, job
         try:
             while waiting or at_work:
                 while waiting and idle:
@@ -64,8 +62,8 @@ class RayCluster:
                     except ray.exceptions.RayActorError as error:
                         reason = str(error).strip().splitlines()[0]
                         yield job.number, job.failure(f"its Ray worker died: {reason}")
-                        event, actor = None, new_actor.remote(tuple(self.entries), self.threads)
-                    if isinstance(event, FATAL):
+                        event, actor = None, new_actor.remote(self.load, self.threads)
+                    if isinstance(event, LimNetError):
                         raise event
                     yield job.number, event
                     if event is None:
@@ -77,19 +75,19 @@ class RayCluster:
 
 
 class _Actor:
-    """A worker: its networks loaded once."""
+    """A worker: its tools loaded once."""
 
-    def __init__(self, entries: Sequence[Entry], threads: int) -> None:
-        self._entries, self._threads = entries, threads
-        self._trials: list[Any] | None = None
+    def __init__(self, load: Load[Any], threads: int) -> None:
+        self._load, self._threads = load, threads
+        self._loaded: list[Any] = []
 
-    def run(self, job: Job) -> Iterator[CaseEvent | Exception]:
+    def run(self, job: Job[Any, Any]) -> Iterator[Any]:
         """The events of a job; an error that ends the run comes as the last of them."""
         try:
-            if self._trials is None:
-                self._trials = [entry.trial(self._threads) for entry in self._entries]
-            yield from job.run(self._trials)
-        except FATAL as error:
+            if not self._loaded:
+                self._loaded.append(self._load(self._threads))
+            yield from job.run(self._loaded[0])
+        except LimNetError as error:
             yield error
 
 

@@ -1,11 +1,11 @@
-"""Cases at once on one machine: worker processes, each with its own networks, one case at a time.
+"""Jobs at once on one machine: worker processes, each with its own tools, one job at a time.
 
 ```
-this process ── Job ──►  worker ─► evaluate_case
+this process ── Job ──►  worker ─► Job.run
              ◄─ event ──         (each as it happens)
 ```
-Not `concurrent.futures`: there a worker that dies takes the whole pool with it, and does not tell which case
-it was; and a case tells nothing before it is over. Workers are spawned, not forked: networks have threads.
+Not `concurrent.futures`: there a worker that dies takes the whole pool with it, and does not tell which job
+it was; and a job tells nothing before it is over. Workers are spawned, not forked: networks have threads.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from typing import Any
+from typing import Any, Generic
 
 from limnet.errors import LimNetError
-from limnet.evaluation.entry import Entry
-from limnet.evaluation.runner import Job, Message
+from limnet.pool.job import Event, Job, Load, Message, Tools
 
 
 @dataclass(frozen=True, eq=False)
-class Processes:
+class Processes(Generic[Tools]):
     """A pool of worker processes."""
 
-    entries: Sequence[Entry]
+    load: Load[Tools]
     workers: int
     threads: int = 1  # of each worker
 
-    def __call__(self, jobs: Sequence[Job]) -> Iterator[Message]:
-        """Run the jobs; a worker that dies fails its case alone, and is replaced."""
+    def __call__(self, jobs: Sequence[Job[Tools, Event]]) -> Iterator[Message[Event]]:
+        """Run the jobs; a worker that dies fails its job alone, and is replaced."""
         waiting = deque(jobs)
         busy: dict[Connection, _Worker] = {}
         context = multiprocessing.get_context("spawn")
         try:
             while waiting or busy:
                 while waiting and len(busy) < self.workers:
-                    worker = _Worker.start(context, self.entries, self.threads, waiting.popleft())
+                    worker = _Worker.start(context, self.load, self.threads, waiting.popleft())
                     busy[worker.connection] = worker
                 for connection in wait(list(busy)):
                     worker = busy[connection]  # type: ignore[index]  # what went in comes out
@@ -72,21 +71,21 @@ class _Died:
 class _Worker:
     """A process, our end of its pipe, and the job it has."""
 
-    def __init__(self, process: SpawnProcess, connection: Connection, job: Job) -> None:
+    def __init__(self, process: SpawnProcess, connection: Connection, job: Job[Any, Any]) -> None:
         self.process, self.connection, self.job = process, connection, job
 
     @classmethod
-    def start(cls, context: SpawnContext, entries: Sequence[Entry], threads: int, job: Job) -> _Worker:
+    def start(cls, context: SpawnContext, load: Load[Any], threads: int, job: Job[Any, Any]) -> _Worker:
         """A new process, at work on `job`."""
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, tuple(entries), threads), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, load, threads), daemon=True)
         process.start()
         theirs.close()  # so that the pipe ends when the process does
         worker = cls(process, ours, job)
         worker.give(job)
         return worker
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job[Any, Any]) -> None:
         """Send the next job; a worker that is dead by then is found out by `receive`."""
         self.job = job
         with suppress(OSError):
@@ -101,7 +100,7 @@ class _Worker:
             code = self.process.exitcode
             self.connection.close()
             how = f"signal {-code} (no memory left, perhaps)" if code and code < 0 else f"exit code {code}"
-            return _Died(f"its worker process ended with {how}; objects it had finished are kept")
+            return _Died(f"its worker process ended with {how}")
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -110,17 +109,17 @@ class _Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, entries: Sequence[Entry], threads: int) -> None:
-    """What a worker does: load the networks once, then run jobs until the pipe is closed."""
+def _serve(connection: Connection, load: Load[Any], threads: int) -> None:
+    """What a worker does: load its tools once, then run jobs until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the first process ends the others
     try:
-        trials = [entry.trial(threads) for entry in entries]
+        tools = load(threads)
         while True:
-            job: Job = connection.recv()
-            for event in job.run(trials):
+            job: Job[Any, Any] = connection.recv()
+            for event in job.run(tools):
                 connection.send(event)
             connection.send(None)
     except (EOFError, BrokenPipeError):  # the first process has ended
         return
-    except LimNetError as error:  # one that ends the run: `evaluate_case` keeps all others
+    except LimNetError as error:  # one that ends the run: a job keeps all others to itself
         connection.send(error)
