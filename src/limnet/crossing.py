@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,11 +82,14 @@ class Found:
         boxes += [first.box] if first.data else []
         if not boxes:
             return None
-        low = np.min([start for start, _ in boxes], axis=0)
-        high = np.max([end for _, end in boxes], axis=0)
-        part = mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].copy()
-        replace(first, low=_voxel(np.subtract(first.low, low))).apply(part)
-        return cls(_voxel(low), part > 0) if part.any() else None
+        low, high = _hull(boxes)
+        part = _flipped(mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] > 0, first, low)
+        return cls(low, part) if part.any() else None
+
+    @property
+    def box(self) -> tuple[Voxel, Voxel]:
+        """Its first voxel and the one after its last."""
+        return self.low, _voxel(np.add(self.low, self.mask.shape))
 
     def length(self, axis: int) -> int:
         """How many slices along an axis hold it."""
@@ -235,8 +239,32 @@ class Crossings:
                 slices[index] = task.law.enforce(mask, axis, index, self.own.lens.view)
         return slices
 
+    def agreement(self) -> NDArray[np.float32]:
+        """How alike the masks of the three sweeps are on each slice along the round's axis, (S,).
+
+        The mean Dice of the three pairs, in [0, 1]; NaN on slices beyond all that they or rounds before hold.
+        """
+        axis, own = self.own.axis, self.own.change
+        changes = [own, *(sweep.change for sweep in self.sweeps)]
+        low, high = _hull([self.found.box, *(change.box for change in changes if change.data)])
+        before = self.task.mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] > 0
+        masks = [_flipped(before, change, low) for change in changes]
+        rest = tuple(a for a in range(3) if a != axis)
+        sizes = [mask.sum(rest) for mask in masks]
+        dice = [
+            (2 * (masks[m] & masks[n]).sum(rest) + 1e-6) / (sizes[m] + sizes[n] + 1e-6)
+            for m, n in combinations(range(len(masks)), 2)
+        ]
+        out = np.full(self.task.mask.shape[axis], np.nan, np.float32)
+        out[low[axis] : high[axis]] = np.mean(dice, axis=0)
+        return out
+
     def _with(self, slices: dict[int, Mask]) -> Round:
-        """The round's own result with these slices (h, w) in the place of its own."""
+        """The round's own result with these slices (h, w) in the place of its own.
+
+        Where the sweeps differ, its masks are less sure: the quality is the geometric mean of what the fusion
+        network expects and of how alike the three masks are.
+        """
         task, own, axis = self.task, self.own, self.own.axis
         low, block = own.change.low, own.change.block() > 0
         top, left = in_plane(low, axis)
@@ -262,13 +290,26 @@ class Crossings:
         )
 
 
+def _flipped(mask: Mask, change: Change, low: Voxel) -> Mask:
+    """A block that begins at `low` after a change whose box lies in it."""
+    out = mask.copy()
+    if change.data:
+        out[_within(change, low)] ^= change.block() > 0
+    return out
+
+
+def _hull(boxes: Sequence[tuple[Voxel, Voxel]]) -> tuple[Voxel, Voxel]:
+    """The smallest box that holds boxes (low, high), `high` left out."""
+    return _voxel(np.min([a for a, _ in boxes], axis=0)), _voxel(np.max([b for _, b in boxes], axis=0))
+
+
 def _votes(changes: Sequence[Change]) -> tuple[Voxel, NDArray[np.uint8]]:
     """How many of the changes flip each voxel of the box that holds them all; and the box's first voxel."""
     boxes = [change.box for change in changes if change.data]
     if not boxes:
         return (0, 0, 0), np.zeros((0, 0, 0), np.uint8)
-    low = _voxel(np.min([start for start, _ in boxes], axis=0))
-    votes = np.zeros(np.max([end for _, end in boxes], axis=0) - low, np.uint8)
+    low, high = _hull(boxes)
+    votes = np.zeros(np.subtract(high, low), np.uint8)
     for change in changes:
         if change.data:
             votes[_within(change, low)] += change.block()

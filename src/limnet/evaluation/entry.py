@@ -13,6 +13,7 @@ from pathlib import Path
 import limnet
 from limnet.errors import ConfigError
 from limnet.evaluation.methods import METHODS, new_baseline
+from limnet.evaluation.methods.ablation import ABLATIONS, Ablation
 from limnet.evaluation.trial import EvaluationSettings, NewSession, SessionLike, Trial
 from limnet.volume import Volume
 
@@ -47,17 +48,19 @@ class LoadTrials:
 
 @dataclass(frozen=True)
 class LimNetMethod:
-    """Our own sessions, on the networks in `weights` (None: the shipped ones)."""
+    """Our own sessions, on the networks in `weights` (None: the shipped ones), whole or ablated."""
 
     weights: Path | None = None
     fusion: bool = True
+    ablation: str = ""  # a name of ABLATIONS
 
     def __call__(self, threads: int | None) -> NewSession:
         """Load the networks."""
-        model = limnet.load_model(self.weights, threads=threads)
+        ablation = ABLATIONS[self.ablation] if self.ablation else Ablation()
+        model = ablation.model(limnet.load_model(self.weights, threads=threads))
 
         def new_session(volume: Volume) -> SessionLike:
-            return limnet.Session(volume, model=model, fusion=self.fusion)
+            return ablation.session(model, volume, self.fusion)
 
         return new_session
 
@@ -89,7 +92,7 @@ class NnInteractiveMethod:
 
 def known_methods() -> tuple[str, ...]:
     """Every name that `--method` takes."""
-    return (LIMNET, *METHODS, NNINTERACTIVE)
+    return (LIMNET, *METHODS, NNINTERACTIVE, *ABLATIONS)
 
 
 def entries_for(
@@ -107,10 +110,10 @@ def entries_for(
     """
     entries = []
     for name in dict.fromkeys(names):
-        if name == LIMNET:
-            shown = f"{LIMNET} {identity}".strip()
+        if name == LIMNET or name in ABLATIONS:
+            shown, ablation = f"{name} {identity}".strip(), "" if name == LIMNET else name
             entries += [
-                Entry(_renamed(settings, shown, fusion=value), LimNetMethod(weights, value))
+                Entry(_renamed(settings, shown, fusion=value), LimNetMethod(weights, value, ablation))
                 for value in dict.fromkeys(fusion)
             ]
         elif name == NNINTERACTIVE:
