@@ -38,6 +38,7 @@ def all_parts(model: Path | None, threads: int, repeats: int) -> dict[str, Calla
         "start": partial(parts.start, *given),
         "click": partial(parts.click, *given),
         "rounds": partial(parts.rounds, *given),
+        "rounds:one axis": partial(parts.rounds, *given, crossing=False),
         "rounds:small object": partial(parts.rounds, *given, radius=8.0, num=3),
         "rounds:large object": partial(parts.rounds, *given, radius=60.0, num=3),
         "sweep": partial(parts.sweep, *given),

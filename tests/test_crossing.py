@@ -204,3 +204,13 @@ def test_the_same_prompts_give_the_same_mask() -> None:
         masks.append(session.mask)
     np.testing.assert_array_equal(*masks)
     assert masks[0].any()
+
+
+def test_quality_is_doubted_where_the_sweeps_differ() -> None:
+    session = Session(box_volume(), CopyLimNet(quality=0.6), fusion=False)
+    session.click(INSIDE)
+    session.propagate()
+    # on a slice of the box the own mask fills 8 x 8, the others 8 x 24 and 24 x 8: Dice 1/2, 1/2 and 1/3
+    np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 4 / 9), atol=1e-3)
+    # beyond it the own mask is alone: of three pairs only one is alike
+    np.testing.assert_allclose(session.quality[np.r_[0:4, 12:16]], np.sqrt(0.6 / 3), atol=1e-3)

@@ -195,36 +195,59 @@ class Crossing:
 class Crossings:
     """A round's sweeps along both other axes, and the round that two of three sweeps agree on."""
 
-    def __init__(self, model: LimNet, volume: Volume, task: Task, own: Round, found: Found) -> None:
-        """`own` is what the sweep along the round's axis came to, `found` the object after it."""
+    def __init__(
+        self, model: LimNet, volume: Volume, task: Task, own: Round, extent: tuple[Voxel, Voxel] | None
+    ) -> None:
+        """`own` is what the sweep along the round's axis came to, `extent` what the mask filled before."""
+        self.model = model
+        self.volume = volume
         self.task = task
         self.own = own
-        self.found = found
-        self.sweeps = [Crossing(model, volume, task, axis, found) for axis in range(3) if axis != own.axis]
+        self.found = Found.of(task.mask, extent, own.change)
         self.round = own
 
-    def run(self, former: Sequence[Click], given: Sequence[Click]) -> Iterator[SliceMask]:
+    def run(self, former: Iterable[Placed], given: Iterable[Placed]) -> Iterator[SliceMask]:
         """A slice at a time; `round` then is the result.
 
         While a sweep goes on across the slices, a prompted slice comes again; in the end every slice comes
-        whose mask is another than that of the round's own sweep. Points as for `Crossing.run`.
+        whose mask is another than that of the round's own sweep. `former` are the prompts of the rounds
+        before, `given` those of this round; where none of these has a point, nothing is crossed.
         """
+        points = self._points(given)
+        if self.found is None or not points:
+            return
         index, mask = list(self.task.prompts.items())[-1]
-        for sweep in self.sweeps:
-            for _ in sweep.run(former, given):
+        sweeps = [
+            Crossing(self.model, self.volume, self.task, axis, self.found)
+            for axis in range(3)
+            if axis != self.own.axis
+        ]
+        for sweep in sweeps:
+            for _ in sweep.run(self._points(former), points):
                 yield SliceMask(self.own.axis, index, mask)
-        slices = self._agreed()
-        self.round = self._with(slices)
+        slices = self._agreed([sweep.change for sweep in sweeps])
+        agreement = self._agreement(self.found, [sweep.change for sweep in sweeps])
+        self.round = self._with(slices, agreement)
         for index, mask in slices.items():
             yield SliceMask(self.own.axis, index, mask)
 
-    def _agreed(self) -> dict[int, Mask]:
+    def _points(self, prompts: Iterable[Placed]) -> list[Click]:
+        """Where prompts are seen across their slices; what they say is object must be found to be."""
+        points = (point_of(placed, self.volume.shape) for placed in prompts)
+        return [
+            point
+            for point in points
+            if point is not None
+            and (not point.positive or (self.found is not None and self.found.holds(point.index)))
+        ]
+
+    def _agreed(self, across: Sequence[Change]) -> dict[int, Mask]:
         """The slices (h, w), by index, on which two of three agree on something else than the own sweep.
 
         Prompted slices stay as they are, and prompts are law.
         """
         task, axis, first = self.task, self.own.axis, self.own.change
-        low, votes = _votes([first, *(sweep.change for sweep in self.sweeps)])
+        low, votes = _votes([first, *across])
         own = np.zeros(votes.shape, bool)
         if first.data:
             own[_within(first, low)] = first.block()
@@ -239,14 +262,14 @@ class Crossings:
                 slices[index] = task.law.enforce(mask, axis, index, self.own.lens.view)
         return slices
 
-    def agreement(self) -> NDArray[np.float32]:
+    def _agreement(self, found: Found, across: Sequence[Change]) -> NDArray[np.float32]:
         """How alike the masks of the three sweeps are on each slice along the round's axis, (S,).
 
         The mean Dice of the three pairs, in [0, 1]; NaN on slices beyond all that they or rounds before hold.
         """
         axis, own = self.own.axis, self.own.change
-        changes = [own, *(sweep.change for sweep in self.sweeps)]
-        low, high = _hull([self.found.box, *(change.box for change in changes if change.data)])
+        changes = [own, *across]
+        low, high = _hull([found.box, *(change.box for change in changes if change.data)])
         before = self.task.mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] > 0
         masks = [_flipped(before, change, low) for change in changes]
         rest = tuple(a for a in range(3) if a != axis)
@@ -259,7 +282,7 @@ class Crossings:
         out[low[axis] : high[axis]] = np.mean(dice, axis=0)
         return out
 
-    def _with(self, slices: dict[int, Mask]) -> Round:
+    def _with(self, slices: dict[int, Mask], agreement: NDArray[np.float32]) -> Round:
         """The round's own result with these slices (h, w) in the place of its own.
 
         Where the sweeps differ, its masks are less sure: the quality is the geometric mean of what the fusion
@@ -285,8 +308,15 @@ class Crossings:
             else:  # agreed that it stays as it was
                 provenance[index] = -1 if former is None else former[index]
                 carried[index] = task.carried[index]
+        doubted = ~np.isnan(agreement) & ~np.isnan(own.quality)
+        quality = np.where(doubted, np.sqrt(own.quality * agreement), own.quality)
         return replace(
-            own, change=change_of(flips, axis), provenance=provenance, carried=carried, swept=swept
+            own,
+            change=change_of(flips, axis),
+            provenance=provenance,
+            carried=carried,
+            quality=quality.astype(np.float32),
+            swept=swept,
         )
 
 

@@ -9,16 +9,16 @@ all it changed; undo and redo move along them. The same prompts give the same ma
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from operator import index as as_integer
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limnet.answer import ROOM, Question, answer
-from limnet.crossing import Crossings, Found, crosses, point_of
+from limnet.checked import checked_points, checked_voxel, flat_axes
+from limnet.crossing import Crossings, crosses
 from limnet.errors import GeometryError, PromptError, VolumeError
 from limnet.fusion import Change, Round
 from limnet.history import Deed, Gone, History, Prompted, Redone, Undone, voxel_of
@@ -167,7 +167,7 @@ class Session:
         PromptError when it lies outside, when nothing is there for a negative click to correct, or when
         prompts along another axis are pending.
         """
-        click = Click(self._checked_index(index, "click"), bool(positive))
+        click = Click(checked_voxel(index, self.volume.shape, "click"), bool(positive))
         return self._give(click, self._checked_axis(axis))
 
     def box(self, low: Voxel, high: Voxel, positive: bool = True, axis: int | None = None) -> Mask:
@@ -176,7 +176,7 @@ class Session:
         Both corners are inclusive. Returns the mask (h, w) there; pending until `propagate()`. `axis` is the
         one along which the box is flat; PromptError as for `click()`, and when it is not flat.
         """
-        ends = np.sort([self._checked_index(corner, "box corner") for corner in (low, high)], axis=0)
+        ends = np.sort([checked_voxel(c, self.volume.shape, "box corner") for c in (low, high)], axis=0)
         box = Box(voxel_of(ends[0]), voxel_of(ends[1]), bool(positive))
         return self._give(box, self._flat_axis(box.corners, "box", axis))
 
@@ -186,7 +186,7 @@ class Session:
         `points` are voxels of one slice in drawing order. Returns the mask (h, w) there; pending until
         `propagate()`. PromptError as for `click()`, and when the points do not share a slice.
         """
-        scribble = Scribble(self._checked_points(points, "scribble", 1), bool(positive))
+        scribble = Scribble(checked_points(points, self.volume.shape, "scribble", 1), bool(positive))
         return self._give(scribble, self._flat_axis(scribble.points, "scribble", axis))
 
     def lasso(self, points: Sequence[Voxel], positive: bool = True, axis: int | None = None) -> Mask:
@@ -195,7 +195,7 @@ class Session:
         `points` are voxels of one slice in drawing order, at least three. Returns the mask (h, w) there;
         pending until `propagate()`. PromptError as for `scribble()`.
         """
-        lasso = Lasso(self._checked_points(points, "lasso", 3), bool(positive))
+        lasso = Lasso(checked_points(points, self.volume.shape, "lasso", 3), bool(positive))
         return self._give(lasso, self._flat_axis(lasso.points, "lasso", axis))
 
     def paint(self, mask: NDArray[Any], index: int, axis: int | None = None) -> Mask:
@@ -277,25 +277,12 @@ class Session:
                 break
             lens = lens_at(self.volume, lens.axis, index, lens.view.grown(GROWTH))
         own = sweep.round()
-        found = Found.of(task.mask, self.history.extent(), own.change) if self.crossing else None
-        if found is None or not crosses(self.volume, lens.axis):
+        if not (self.crossing and crosses(self.volume, lens.axis)):
             return own
-        former = self._points(self.history.done(), found)
-        given = self._points([Placed(p.axis, p.prompt) for p in self.history.pending], found)
-        if not given:
-            return own
-        crossings = Crossings(self.model, self.volume, task, own, found)
-        yield from crossings.run(former, given)
+        given = [Placed(prompted.axis, prompted.prompt) for prompted in self.history.pending]
+        crossings = Crossings(self.model, self.volume, task, own, self.history.extent())
+        yield from crossings.run(self.history.done(), given)
         return crossings.round
-
-    def _points(self, prompts: Iterable[Placed], found: Found) -> list[Click]:
-        """Where prompts are seen across their slices; what is said to be object must be found to be."""
-        points = (point_of(placed, self.volume.shape) for placed in prompts)
-        return [
-            point
-            for point in points
-            if point is not None and (not point.positive or found.holds(point.index))
-        ]
 
     def _timed(
         self, slices: Generator[SliceMask, None, Round], seconds: list[float]
@@ -437,27 +424,9 @@ class Session:
         middle = int(held[len(held) // 2]) if held.size else mask.shape[axis] // 2
         return lens_at(self.volume, axis, middle, view)
 
-    def _checked_index(self, index: Voxel, what: str) -> Voxel:
-        try:
-            i, j, k = (as_integer(n) for n in index)
-        except (TypeError, ValueError):
-            raise PromptError(f"{what} {index!r}: expected three whole numbers (i, j, k)") from None
-        if not all(0 <= n < length for n, length in zip((i, j, k), self.volume.shape, strict=True)):
-            raise PromptError(
-                f"{what} {(i, j, k)} lies outside the volume of shape {self.volume.shape}:"
-                f" indices are (i, j, k) and start at 0"
-            )
-        return i, j, k
-
-    def _checked_points(self, points: Iterable[Voxel], what: str, fewest: int) -> tuple[Voxel, ...]:
-        found = tuple(self._checked_index(point, f"{what} point") for point in points)
-        if len(found) < fewest:
-            raise PromptError(f"{what} of {len(found)} points: expected at least {fewest}")
-        return found
-
     def _flat_axis(self, corners: Sequence[Voxel], what: str, axis: int | None) -> int:
         """The axis of the slice that holds all of a prompt."""
-        flat = [a for a in range(3) if len({corner[a] for corner in corners}) == 1]
+        flat = flat_axes(corners)
         if axis is None and flat and self.axis not in flat:
             axis = flat[0]
         axis = self._checked_axis(axis)
