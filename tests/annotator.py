@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from conftest import NamedLimNet
+from doubles import FakeLimNet
 from limnet.model import LimNet
 from limnet.server.app import create_app
 from limnet.server.run import Server, listen
@@ -22,7 +22,7 @@ API = "/api/v1"
 INSIDE = [20, 16, 6]  # a voxel of the ball
 
 
-class GatedLimNet(NamedLimNet):
+class GatedLimNet(FakeLimNet):
     """Carries a mask to another slice only when it is let: `gate.set()`, or `gate.release()` once."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def settings_in(folder: Path, **more: Any) -> ServerSettings:
 @contextmanager
 def listening(folder: Path, model: LimNet | None = None, **more: Any) -> Iterator[httpx.Client]:
     """A client of a server on a free port of 127.0.0.1."""
-    app = create_app(settings_in(folder, **more), model or NamedLimNet(size=64))
+    app = create_app(settings_in(folder, **more), model or FakeLimNet(size=64))
     with listen("127.0.0.1", 0) as sock:
         config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
         server = Server(config, app.state.room, lambda: None)

@@ -8,17 +8,20 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from conftest import Ball, NamedLimNet
+from doubles import FakeLimNet
 from limnet.batch import BatchSettings, CaseRow, Plan, find_cases, run_batch
 from limnet.errors import WeightsError
 from limnet.pool import ThisProcess
 
+if TYPE_CHECKING:  # workers import this file, and may meet another conftest first
+    from conftest import Ball
+
 BALL, CORNER = {"clicks": [{"index": [20, 16, 6]}]}, {"prompts": [{"box": [[18, 14, 6], [22, 18, 6]]}]}
 
 
-class MortalLimNet(NamedLimNet):
+class MortalLimNet(FakeLimNet):
     """Ends its process when a mark lies on disk, which it takes away."""
 
     def __init__(self, mark: Path) -> None:

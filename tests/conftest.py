@@ -18,12 +18,6 @@ from doubles import FakeLimNet
 CENTRE = (20, 16, 6)  # of the ball, in voxels
 
 
-class NamedLimNet(FakeLimNet):
-    """The fake under a name of its own, as evaluations print it."""
-
-    identity = "0.0.0-fake"
-
-
 @dataclass(frozen=True)
 class Ball:
     """A bright ball in the dark, as files."""
@@ -37,7 +31,7 @@ class Ball:
 @pytest.fixture
 def fake_networks(monkeypatch: pytest.MonkeyPatch) -> FakeLimNet:
     """Sessions run on the fake wherever nobody names other weights."""
-    networks = NamedLimNet(size=64)
+    networks = FakeLimNet(size=64)
     real: Callable[..., Any] = limnet.load_model
 
     def load_model(path: Path | None = None, threads: int | None = None) -> Any:

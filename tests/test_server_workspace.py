@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from annotator import API, click, listening, open_ball, settings_in, sweep
-from conftest import CENTRE, Ball, NamedLimNet
+from conftest import CENTRE, Ball
+from doubles import FakeLimNet
 from limnet.errors import JournalError, ServerError
 from limnet.server.refusals import Conflict, NotFound
 from limnet.server.work_folder import lock_folder
@@ -23,11 +24,11 @@ USER = "local"
 
 
 @pytest.fixture
-def model() -> NamedLimNet:
-    return NamedLimNet(size=64)
+def model() -> FakeLimNet:
+    return FakeLimNet(size=64)
 
 
-def workspace_in(folder: Path, model: NamedLimNet, **more: Any) -> Workspace:
+def workspace_in(folder: Path, model: FakeLimNet, **more: Any) -> Workspace:
     settings = settings_in(folder, **more)
     settings.work_dir.mkdir(exist_ok=True)
     return Workspace(settings, model)
@@ -58,7 +59,7 @@ def other_ball(ball: Ball, name: str) -> Path:
     return path
 
 
-def test_beyond_the_memory_limit_the_least_recently_used_is_unloaded(ball: Ball, model: NamedLimNet) -> None:
+def test_beyond_the_memory_limit_the_least_recently_used_is_unloaded(ball: Ball, model: FakeLimNet) -> None:
     size = 40 * 32 * 12 * 2  # bytes of a volume
     workspace = workspace_in(ball.volume.parent, model)
     ids = [workspace.open_file(USER, other_ball(ball, f"{n}.nii.gz")) for n in range(3)]
@@ -69,7 +70,7 @@ def test_beyond_the_memory_limit_the_least_recently_used_is_unloaded(ball: Ball,
     assert [is_loaded(workspace, id) for id in ids] == [True, False, True]
 
 
-def test_what_is_in_use_is_never_unloaded(ball: Ball, model: NamedLimNet) -> None:
+def test_what_is_in_use_is_never_unloaded(ball: Ball, model: FakeLimNet) -> None:
     workspace = workspace_in(ball.volume.parent, model, idle_minutes=1e-9)
     id = workspace.open_file(USER, ball.volume)
     with workspace.hold(USER, id):
@@ -78,7 +79,7 @@ def test_what_is_in_use_is_never_unloaded(ball: Ball, model: NamedLimNet) -> Non
     assert not is_loaded(workspace, id)
 
 
-def test_an_unloaded_annotation_comes_back_bit_for_bit(ball: Ball, model: NamedLimNet) -> None:
+def test_an_unloaded_annotation_comes_back_bit_for_bit(ball: Ball, model: FakeLimNet) -> None:
     workspace = workspace_in(ball.volume.parent, model, idle_minutes=1e-9)
     id = workspace.open_file(USER, ball.volume)
     mask = segment(workspace, id)
@@ -86,7 +87,7 @@ def test_an_unloaded_annotation_comes_back_bit_for_bit(ball: Ball, model: NamedL
     assert np.array_equal(mask_of(workspace, id), mask)
 
 
-def test_a_restart_changes_nothing(ball: Ball, model: NamedLimNet) -> None:
+def test_a_restart_changes_nothing(ball: Ball, model: FakeLimNet) -> None:
     folder = ball.volume.parent
     with listening(folder) as client:
         item = open_ball(client, ball.volume)
@@ -100,7 +101,7 @@ def test_a_restart_changes_nothing(ball: Ball, model: NamedLimNet) -> None:
         assert (client.get(item.rsplit("/", 2)[0]).json(), client.get(f"{item}/mask").content) == before
 
 
-def test_an_array_is_kept_with_its_exact_place(tmp_path: Path, model: NamedLimNet) -> None:
+def test_an_array_is_kept_with_its_exact_place(tmp_path: Path, model: FakeLimNet) -> None:
     affine = np.diag([0.7, 0.7, 2.3, 1.0])  # in no float32
     array = np.random.default_rng(0).normal(size=(8, 9, 5))
     workspace = workspace_in(tmp_path, model)
@@ -111,7 +112,7 @@ def test_an_array_is_kept_with_its_exact_place(tmp_path: Path, model: NamedLimNe
         assert np.array_equal(annotation.volume.affine, affine)
 
 
-def test_a_file_that_changed_is_not_taken_for_the_annotated_one(ball: Ball, model: NamedLimNet) -> None:
+def test_a_file_that_changed_is_not_taken_for_the_annotated_one(ball: Ball, model: FakeLimNet) -> None:
     folder = ball.volume.parent
     workspace = workspace_in(folder, model)
     id = workspace.open_file(USER, ball.volume)
@@ -125,7 +126,7 @@ def test_a_file_that_changed_is_not_taken_for_the_annotated_one(ball: Ball, mode
     assert workspace_in(folder, model).open_file(USER, ball.volume) != id
 
 
-def test_a_file_that_comes_back_brings_its_work_back(ball: Ball, model: NamedLimNet) -> None:
+def test_a_file_that_comes_back_brings_its_work_back(ball: Ball, model: FakeLimNet) -> None:
     folder = ball.volume.parent
     workspace = workspace_in(folder, model)
     id = workspace.open_file(USER, ball.volume)
@@ -137,7 +138,7 @@ def test_a_file_that_comes_back_brings_its_work_back(ball: Ball, model: NamedLim
     assert np.array_equal(mask_of(again, id), mask)
 
 
-def test_opening_a_file_twice_at_once_opens_it_once(ball: Ball, model: NamedLimNet) -> None:
+def test_opening_a_file_twice_at_once_opens_it_once(ball: Ball, model: FakeLimNet) -> None:
     workspace, ids = workspace_in(ball.volume.parent, model), list[str]()
     threads = [
         threading.Thread(target=lambda: ids.append(workspace.open_file(USER, ball.volume))) for _ in range(4)
@@ -150,7 +151,7 @@ def test_opening_a_file_twice_at_once_opens_it_once(ball: Ball, model: NamedLimN
     assert len(set(ids)) == 1
 
 
-def test_a_closed_annotation_wants_to_be_opened(ball: Ball, model: NamedLimNet) -> None:
+def test_a_closed_annotation_wants_to_be_opened(ball: Ball, model: FakeLimNet) -> None:
     workspace = workspace_in(ball.volume.parent, model)
     id = workspace.open_file(USER, ball.volume)
     workspace.close(USER, id)
@@ -161,7 +162,7 @@ def test_a_closed_annotation_wants_to_be_opened(ball: Ball, model: NamedLimNet) 
     assert is_loaded(workspace, id)
 
 
-def test_a_deleted_annotation_is_gone_for_whoever_waits_for_it(ball: Ball, model: NamedLimNet) -> None:
+def test_a_deleted_annotation_is_gone_for_whoever_waits_for_it(ball: Ball, model: FakeLimNet) -> None:
     workspace = workspace_in(ball.volume.parent, model)
     id = workspace.open_file(USER, ball.volume)
     slot = workspace.find(USER, id)
@@ -172,21 +173,21 @@ def test_a_deleted_annotation_is_gone_for_whoever_waits_for_it(ball: Ball, model
         workspace._load(slot)
 
 
-def test_a_user_keeps_so_many_volumes_and_no_more(ball: Ball, model: NamedLimNet) -> None:
+def test_a_user_keeps_so_many_volumes_and_no_more(ball: Ball, model: FakeLimNet) -> None:
     workspace = workspace_in(ball.volume.parent, model, max_volumes=1)
     workspace.open_file(USER, ball.volume)
     with pytest.raises(Conflict, match="the most allowed"):
         workspace.open_file(USER, other_ball(ball, "second.nii.gz"))
 
 
-def test_what_was_never_finished_is_removed_at_the_start(tmp_path: Path, model: NamedLimNet) -> None:
+def test_what_was_never_finished_is_removed_at_the_start(tmp_path: Path, model: FakeLimNet) -> None:
     rest = tmp_path / "work" / "users" / USER / ".half-an-upload"
     rest.mkdir(parents=True)
     workspace_in(tmp_path, model)
     assert not rest.exists()
 
 
-def test_a_damaged_record_is_told_and_the_others_are_there(ball: Ball, model: NamedLimNet) -> None:
+def test_a_damaged_record_is_told_and_the_others_are_there(ball: Ball, model: FakeLimNet) -> None:
     folder = ball.volume.parent
     workspace = workspace_in(folder, model)
     ids = [workspace.open_file(USER, path) for path in (ball.volume, other_ball(ball, "second.nii.gz"))]
