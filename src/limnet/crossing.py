@@ -119,6 +119,12 @@ class Crossing:
         self.found = found
         self.step = min(MAX_STEP, max(1, found.length(axis) // SLICES_ACROSS))
         self._steps = [self.step if n == axis else 1 for n in range(3)]
+        self._beside = (
+            tuple(  # all planes, but of each only what lies in line with the object: volumes are large
+                slice(None) if n == axis else slice(a, b)
+                for n, (a, b) in enumerate(zip(*found.box, strict=True))
+            )
+        )
         self.shape = volume.shape
         self.volume = _every(volume, axis, self.step)
         self.change = Change.nothing()
@@ -151,7 +157,7 @@ class Crossing:
             law=law,
             prompts=prompts,
             anchors=frozenset([*anchors, *prompts]),
-            carried=_distances(mask, self.axis, anchors),
+            carried=_distances(mask[self._beside], self.axis, anchors),
         )
         assert lens is not None  # something was given
         yield from self._sweep(task, lens, list(prompts)[-1])
@@ -169,8 +175,10 @@ class Crossing:
 
     def _shadow(self) -> Mask:
         """Where any plane held the object before this round, (h, w): its own sweep shall not be believed."""
-        held: Mask = np.any(self.task.mask, axis=self.axis)
-        return held
+        whole = np.zeros(in_plane(self.shape, self.axis), bool)
+        place = tuple(side for axis, side in enumerate(self._beside) if axis != self.axis)
+        whole[place] = np.any(self.task.mask[self._beside], axis=self.axis)
+        return whole
 
     def _seen(self, clicks: Sequence[Click]) -> list[Click]:
         """Points of planes that meet the object, on the planes that are seen."""
