@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 WEIGHTS = Path(limnet.__file__).parent / "weights"
 OPTIONAL = {  # packages of extras; not pydicom, which nibabel imports when it is installed
     *("torch", "onnx", "matplotlib", "SimpleITK", "skimage", "ray", "highdicom"),
-    *("fastapi", "uvicorn", "pydantic", "blosc2"),
+    *("fastapi", "uvicorn", "pydantic", "blosc2", "httpx"),
 }
 
 

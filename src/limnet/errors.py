@@ -10,6 +10,7 @@ LimNetError
 ├── CaseError        an evaluation or training case that cannot be used
 ├── JournalError     work on disk that is damaged, of another volume, newer, or in use
 ├── OutputError      a result cannot be written
+├── RemoteError      a DICOMweb server that cannot be reached, refuses, or answers what it should not
 └── ServerError      a request that the server refuses; its kinds are in server/refusals.py
 ```
 Each message is one line: what was found, what was expected, what to do.
@@ -50,6 +51,10 @@ class JournalError(LimNetError):
 
 class OutputError(LimNetError):
     """A result cannot be written."""
+
+
+class RemoteError(LimNetError):
+    """A DICOMweb server cannot be reached, refuses, or answers what it should not."""
 
 
 class ServerError(LimNetError):

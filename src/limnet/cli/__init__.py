@@ -19,12 +19,14 @@ import limnet
 from limnet.cli.batch import Batch
 from limnet.cli.compare import Compare
 from limnet.cli.demo import Demo
+from limnet.cli.dicomweb import Dicomweb
 from limnet.cli.evaluate import Evaluate
 from limnet.cli.export import Export
 from limnet.cli.export_weights import ExportWeights
 from limnet.cli.info import Info
 from limnet.cli.keys import Keys
 from limnet.cli.predict import Predict
+from limnet.cli.remote import on_disk
 from limnet.cli.replay import Replay
 from limnet.cli.segment import Segment
 from limnet.cli.serve import Serve
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         _show_warnings()
         try:
-            return parse(words).run()
+            with on_disk(parse(words)) as command:
+                return command.run()
         except SystemExit as stop:  # usage and --help, already printed
             return stop.code if isinstance(stop.code, int) else 2
         except LimNetError as error:
@@ -75,6 +78,7 @@ def parse(words: Sequence[str]) -> Command:
         | Train
         | Synth
         | Export
+        | Dicomweb
         | ExportWeights
         | Info
         | Demo
