@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from doubles import CopyLimNet, FakeLimNet, WilfulLimNet, box_volume, volume_of
-from limnet.crossing import MOST_ANISOTROPY, Crossing, Found, crosses, point_of
+from limnet.crossing import MOST_ANISOTROPY, Crossing, Found, crosses, planes_across, point_of
 from limnet.fusion import Change
 from limnet.law import Placed
 from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel
@@ -60,13 +60,29 @@ def test_planes_between_those_that_are_seen_get_what_the_one_before_got() -> Non
     session = session_of(volume)
     session.click((40, 12, 8))
     crossing = Crossing(session.model, volume, session._task(), 0, found)
-    assert crossing.step == 2 and crossing.volume.shape == (36, 28, 16)
+    assert crossing.planes.step == 2 and crossing.volume.shape == (36, 28, 16)
     for _ in crossing.run([], [Click((41, 12, 8))]):
         pass
     flipped = np.zeros(volume.shape, np.uint8)
     crossing.change.apply(flipped)
     np.testing.assert_array_equal(flipped[0:70:2], flipped[1:71:2])
     np.testing.assert_array_equal(flipped[40], box_truth(volume)[40])
+
+
+@pytest.mark.parametrize(
+    ("held", "length", "planes"),
+    [
+        ((10, 20), 40, range(6, 24)),  # at least four beyond
+        ((2, 38), 40, range(0, 40)),
+        ((20, 60), 200, range(10, 70)),  # a quarter of its length
+        ((20, 80), 200, range(5, 95, 2)),
+    ],
+)
+def test_planes_are_seen_a_little_beyond_the_object(
+    held: tuple[int, int], length: int, planes: range
+) -> None:
+    found = Found((held[0], 0, 0), np.ones((held[1] - held[0], 4, 4), bool))
+    assert planes_across(found, 0, length) == planes
 
 
 def test_prompted_slices_stay_as_they_were_prompted() -> None:
@@ -210,7 +226,8 @@ def test_quality_is_doubted_where_the_sweeps_differ() -> None:
     session = Session(box_volume(), CopyLimNet(quality=0.6), fusion=False)
     session.click(INSIDE)
     session.propagate()
-    # on a slice of the box the own mask fills 8 x 8, the others 8 x 24 and 24 x 8: Dice 1/2, 1/2 and 1/3
-    np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 4 / 9), atol=1e-3)
+    # on a slice of the box the own mask fills 8 x 8, the others, as far as planes are seen, 8 x 16 and 16 x 8:
+    # Dice 2/3, 2/3 and 1/2
+    np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 11 / 18), atol=1e-3)
     # beyond it the own mask is alone: of three pairs only one is alike
     np.testing.assert_allclose(session.quality[np.r_[0:4, 12:16]], np.sqrt(0.6 / 3), atol=1e-3)

@@ -29,7 +29,7 @@ from limnet.lens import Lens, SliceCache, lens_at, slice_of
 from limnet.memory import SliceMask
 from limnet.model import LimNet
 from limnet.prompt import Click, Painted, Scribble, Voxel, centre, in_plane
-from limnet.sweep import Flip, Sweep, Task, change_of
+from limnet.sweep import Sweep, Task, revise
 from limnet.volume import Volume
 
 Mask = NDArray[np.bool_]
@@ -38,6 +38,8 @@ MOST_ANISOTROPY = 4.0  # spacing along the sweep over the finest: planes across 
 FEWEST_SLICES = 8  # along every axis: what is thinner shows nothing across
 SLICES_ACROSS = 24  # planes through the object that are worth a look; of more, every second to fourth is seen
 MAX_STEP = 4
+BEYOND = 0.25  # of the object's length: how far past its ends planes are seen, as it may be longer than found
+FEWEST_BEYOND = 4  # planes
 
 
 def crosses(volume: Volume, axis: int) -> bool:
@@ -91,10 +93,15 @@ class Found:
         """Its first voxel and the one after its last."""
         return self.low, _voxel(np.add(self.low, self.mask.shape))
 
+    def ends(self, axis: int) -> tuple[int, int]:
+        """The first slice along an axis that holds any of it, and the one after the last."""
+        held = np.flatnonzero(_along(self.mask, axis)) + self.low[axis]
+        return int(held[0]), int(held[-1]) + 1
+
     def length(self, axis: int) -> int:
-        """How many slices along an axis hold it."""
-        held = np.flatnonzero(_along(self.mask, axis))
-        return int(held[-1] - held[0]) + 1
+        """How many slices along an axis it reaches through."""
+        first, end = self.ends(axis)
+        return end - first
 
     def meets(self, axis: int, index: int) -> bool:
         """Whether the slice `index` along an axis holds any of it."""
@@ -109,7 +116,7 @@ class Found:
 
 
 class Crossing:
-    """One round's sweep along another axis, at every `step`-th plane of it."""
+    """One round's sweep along another axis, at the planes that `planes` counts."""
 
     def __init__(self, model: LimNet, volume: Volume, task: Task, axis: int, found: Found) -> None:
         """`task` is the round's own, along the axis of its slices."""
@@ -117,8 +124,9 @@ class Crossing:
         self.task = task
         self.axis = axis
         self.found = found
-        self.step = min(MAX_STEP, max(1, found.length(axis) // SLICES_ACROSS))
-        self._steps = [self.step if n == axis else 1 for n in range(3)]
+        self.planes = planes_across(found, axis, volume.shape[axis])
+        self._first = [self.planes.start if n == axis else 0 for n in range(3)]
+        self._steps = [self.planes.step if n == axis else 1 for n in range(3)]
         self._beside = (
             tuple(  # all planes, but of each only what lies in line with the object: volumes are large
                 slice(None) if n == axis else slice(a, b)
@@ -126,7 +134,7 @@ class Crossing:
             )
         )
         self.shape = volume.shape
-        self.volume = _every(volume, axis, self.step)
+        self.volume = _at(volume, axis, self.planes)
         self.change = Change.nothing()
 
     def run(self, former: Sequence[Click], given: Sequence[Click]) -> Iterator[None]:
@@ -135,7 +143,7 @@ class Crossing:
         `former` are the points of the rounds before, `given` those of this round. A plane that misses the
         object is not asked: a negative click beside it would cut off half of what lies towards that plane.
         """
-        mask = self.task.mask[_planes(self.axis, self.step)]
+        mask = self.task.mask[_along_only(self.axis, self.planes)]
         former, given = self._seen(former), self._seen(given)
         if not given:
             return
@@ -183,20 +191,20 @@ class Crossing:
     def _seen(self, clicks: Sequence[Click]) -> list[Click]:
         """Points of planes that meet the object, on the planes that are seen."""
         return [
-            replace(click, index=_voxel(np.floor_divide(click.index, self._steps)))
+            replace(click, index=_voxel(np.subtract(click.index, self._first) // self._steps))
             for click in clicks
             if self.found.meets(self.axis, click.index[self.axis])
         ]
 
     def _at_all_planes(self, change: Change) -> Change:
         """What a change of the planes that are seen means for those between them."""
-        if self.step == 1 or not change.data:
+        if not change.data:
             return change
-        low = list(change.low)
-        low[self.axis] *= self.step
-        room = self.shape[self.axis] - low[self.axis]
-        block = np.repeat(change.block(), self.step, axis=self.axis)
-        cut = tuple(slice(0, room) if axis == self.axis else slice(None) for axis in range(3))
+        axis, step = self.axis, self.planes.step
+        low = np.add(np.multiply(change.low, self._steps), self._first)
+        block = np.repeat(change.block(), step, axis=axis)
+        room = self.shape[axis] - low[axis]
+        cut = tuple(slice(0, room) if n == axis else slice(None) for n in range(3))
         return Change.of(_voxel(low), block[cut] > 0)
 
 
@@ -296,36 +304,10 @@ class Crossings:
         Where the sweeps differ, its masks are less sure: the quality is the geometric mean of what the fusion
         network expects and of how alike the three masks are.
         """
-        task, own, axis = self.task, self.own, self.own.axis
-        low, block = own.change.low, own.change.block() > 0
-        top, left = in_plane(low, axis)
-        flips = {
-            low[axis] + n: Flip(top, left, slice_of(block, axis, n))
-            for n in range(block.shape[axis])
-            if low[axis] + n not in slices and slice_of(block, axis, n).any()
-        }
-        provenance, carried, swept = own.provenance.copy(), own.carried.copy(), own.swept.copy()
-        former = next((done.provenance for done in reversed(task.rounds) if done.axis == axis), None)
-        for index, mask in slices.items():
-            flipped = mask ^ (slice_of(task.mask, axis, index) > 0)
-            swept[index] = True
-            if flipped.any():
-                flips[index] = Flip.of(flipped)
-                provenance[index] = len(task.rounds)
-                carried[index] = min(abs(index - anchor) for anchor in task.anchors)
-            else:  # agreed that it stays as it was
-                provenance[index] = -1 if former is None else former[index]
-                carried[index] = task.carried[index]
+        own = self.own
         doubted = ~np.isnan(agreement) & ~np.isnan(own.quality)
         quality = np.where(doubted, np.sqrt(own.quality * agreement), own.quality)
-        return replace(
-            own,
-            change=change_of(flips, axis),
-            provenance=provenance,
-            carried=carried,
-            quality=quality.astype(np.float32),
-            swept=swept,
-        )
+        return replace(revise(own, self.task, slices), quality=quality.astype(np.float32))
 
 
 def _flipped(mask: Mask, change: Change, low: Voxel) -> Mask:
@@ -359,17 +341,25 @@ def _within(change: Change, low: Voxel) -> tuple[slice, ...]:
     return tuple(slice(a - n, b - n) for a, b, n in zip(*change.box, low, strict=True))
 
 
-def _every(volume: Volume, axis: int, step: int) -> Volume:
-    """Every step-th slice of a volume along an axis; shares its voxels."""
-    if step == 1:
-        return volume
+def planes_across(found: Found, axis: int, length: int) -> range:
+    """The planes along an axis that are seen: through the object and a little beyond, not all of many."""
+    held = found.length(axis)
+    step = min(MAX_STEP, max(1, held // SLICES_ACROSS))
+    beyond = max(FEWEST_BEYOND * step, round(BEYOND * held))
+    first, end = found.ends(axis)
+    return range(max(0, first - beyond), min(length, end + beyond), step)
+
+
+def _at(volume: Volume, axis: int, planes: range) -> Volume:
+    """The planes of a volume along an axis; shares its voxels."""
     affine = volume.affine.copy()
-    affine[:, axis] *= step
-    return Volume(volume.array[_planes(axis, step)], affine, volume.source)
+    affine[:, 3] += affine[:, axis] * planes.start
+    affine[:, axis] *= planes.step
+    return Volume(volume.array[_along_only(axis, planes)], affine, volume.source)
 
 
-def _planes(axis: int, step: int) -> tuple[slice, ...]:
-    return (slice(None),) * axis + (slice(None, None, step),)
+def _along_only(axis: int, planes: range) -> tuple[slice, ...]:
+    return (slice(None),) * axis + (slice(planes.start, planes.stop, planes.step),)
 
 
 def _along(mask: Mask, axis: int) -> Mask:

@@ -10,7 +10,7 @@ stops asking has cancelled the sweep.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from limnet.lens import SliceCache, slice_of
 from limnet.memory import BankConfig, SliceMask, sweep_one_way
 from limnet.memory.propagate import Anchor, anchor_elements
 from limnet.model import Elements, LimNet, Reference
-from limnet.prompt import Prompt
+from limnet.prompt import Prompt, in_plane
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -92,6 +92,31 @@ def change_of(flips: Mapping[int, Flip], axis: int) -> Change:
         place[: flipped.shape[0], : flipped.shape[1]] = flipped
     i, j, k = low
     return Change.of((i, j, k), block)
+
+
+def revise(own: Round, task: Task, slices: Mapping[int, Mask]) -> Round:
+    """The result of a task with `slices` (h, w), by index, in the place of its own masks there."""
+    axis, low, block = own.axis, own.change.low, own.change.block() > 0
+    top, left = in_plane(low, axis)
+    flips = {
+        low[axis] + n: Flip(top, left, slice_of(block, axis, n))
+        for n in range(block.shape[axis])
+        if low[axis] + n not in slices and slice_of(block, axis, n).any()
+    }
+    provenance, carried, swept = own.provenance.copy(), own.carried.copy(), own.swept.copy()
+    former = next((done.provenance for done in reversed(task.rounds) if done.axis == axis), None)
+    for index, mask in slices.items():
+        flipped = mask ^ (slice_of(task.mask, axis, index) > 0)
+        swept[index] = True
+        if flipped.any():
+            flips[index] = Flip.of(flipped)
+            provenance[index] = len(task.rounds)
+            carried[index] = min(abs(index - anchor) for anchor in task.anchors)
+        else:  # it stays as it was before the round
+            provenance[index] = -1 if former is None else former[index]
+            carried[index] = task.carried[index]
+    change = change_of(flips, axis)
+    return replace(own, change=change, provenance=provenance, carried=carried, swept=swept)
 
 
 class Step(NamedTuple):
