@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -25,7 +27,7 @@ def serving(
     settings: NniSettings | None = None,
     clock: Callable[[], float] | None = None,
     port: int = 0,
-    **limits: int,
+    **limits: Any,
 ) -> Iterator[tuple[str, FastAPI]]:
     """(address, application) while the block runs."""
     app = create_app(ServerSettings(work_dir=work_dir, **limits), model)
@@ -46,6 +48,15 @@ def serving(
         thread.join(20)
         sock.close()
     assert not thread.is_alive()
+
+
+def emptied(address: str) -> str:
+    """The address of a server that several tests share, once nothing is left of the ones before."""
+    with httpx.Client(base_url=f"{address}/api/v1", trust_env=False) as client:
+        for volume in client.get("volumes").json():
+            sure = {"confirm": volume["name"]}
+            assert client.request("DELETE", f"volumes/{volume['id']}", json=sure).status_code == 204
+    return address
 
 
 def free_port() -> int:

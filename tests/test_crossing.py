@@ -73,7 +73,7 @@ def test_planes_between_those_that_are_seen_get_what_the_one_before_got() -> Non
     ("held", "length", "planes"),
     [
         ((10, 20), 40, range(6, 24)),  # at least four beyond
-        ((2, 38), 40, range(0, 40)),
+        ((2, 38), 40, range(40)),
         ((20, 60), 200, range(10, 70)),  # a quarter of its length
         ((20, 80), 200, range(5, 95, 2)),
     ],
@@ -226,8 +226,8 @@ def test_quality_is_doubted_where_the_sweeps_differ() -> None:
     session = Session(box_volume(), CopyLimNet(quality=0.6), fusion=False)
     session.click(INSIDE)
     session.propagate()
-    # on a slice of the box the own mask fills 8 x 8, the others, as far as planes are seen, 8 x 16 and 16 x 8:
-    # Dice 2/3, 2/3 and 1/2
+    # on a slice of the box the own mask fills 8 x 8, the others, as far as planes are seen, 8 x 16 and
+    # 16 x 8: Dice 2/3, 2/3 and 1/2
     np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 11 / 18), atol=1e-3)
     # beyond it the own mask is alone: of three pairs only one is alike
     np.testing.assert_allclose(session.quality[np.r_[0:4, 12:16]], np.sqrt(0.6 / 3), atol=1e-3)

@@ -27,6 +27,7 @@ Folders = Annotated[UseAppendAction[tuple[Path, ...]], arg(metavar="DIR", help_b
 Names = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME", help_behavior_hint="")]
 Port = Annotated[int, arg(metavar="PORT")]
 Minutes = Annotated[float, arg(metavar="MINUTES")]
+Hours = Annotated[float, arg(metavar="HOURS")]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Serve:
     host: Annotated[str, arg(metavar="ADDRESS")] = "127.0.0.1"  # another one needs keys: limnet keys add NAME
     port: Port = 8127  # 0: any free one
     nni_port: Port = 1527  # also listened on, where nnInteractive's clients look; 0: none
+    nni_sessions: Count = 16  # viewers with sessions at a time, of nnInteractive and of ITK-SNAP each
+    nni_idle_hours: Hours = 12.0  # after which the session of an idle viewer is over; its work stays
     name: Names = ()  # a name by which browsers reach the server; repeat for more
     work_dir: Folder = None  # where all work is kept; default: the platform's folder for user data
     allow: Folders = ()  # a folder in which volumes may be opened; repeat for more
@@ -127,6 +130,8 @@ class Serve:
             host=self.host,
             port=self.port,
             nni_port=self.nni_port,
+            nni_sessions=self.nni_sessions,
+            nni_idle_hours=self.nni_idle_hours,
             allowed=tuple(path.resolve() for path in (*self.volumes, *self.allow)),
             threads=self.threads,
             weights=self.weights,
@@ -184,7 +189,7 @@ class Serve:
         print(f"limnet {limnet.__version__}")
         print(f"annotator    {address}")
         for port in nni_ports:
-            print(f"viewers      {self._reached}:{port} (nnInteractive's protocol)")
+            print(f"viewers      {self._reached}:{port} (nnInteractive, ITK-SNAP, MONAI Label)")
         print(f"work folder  {settings.work_dir}")
         if not settings.is_local and self.tls_cert is None:
             print(

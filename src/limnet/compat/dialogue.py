@@ -86,6 +86,10 @@ class Dialogue:
         """The client has a new buffer, which is empty."""
         self.seen = NOTHING
 
+    def show_anything(self) -> None:
+        """Nobody knows what the client's buffer holds: the next answer is all of the volume."""
+        self.seen = None
+
     def undo(self, annotation: Annotation) -> bool:
         """Take back the last call; False when there is none. No sweep of the object may be running."""
         if self._queue:

@@ -12,7 +12,17 @@ from fastapi.staticfiles import StaticFiles
 
 import limnet
 from limnet.model import LimNet
-from limnet.server import api_about, api_objects, api_sweep, api_volumes, nninteractive, page_route
+from limnet.server import (
+    api_about,
+    api_objects,
+    api_sweep,
+    api_volumes,
+    itksnap,
+    monai,
+    nninteractive,
+    page_route,
+    slicer_legacy,
+)
 from limnet.server.audit import AuditLog
 from limnet.server.janitor import Janitor
 from limnet.server.keys import Keyring
@@ -62,7 +72,10 @@ def create_app(settings: ServerSettings, model: LimNet | None = None) -> FastAPI
     for router in (api_about.router, api_volumes.router, api_objects.router, api_sweep.router):
         api.include_router(router)
     app.include_router(api)
+    slicer_legacy.install(app, room)
     nninteractive.install(app, room)
+    itksnap.install(app, room)
+    monai.install(app, room)
     app.include_router(page_route.router)
     if page_route.is_built():
         app.mount("/", StaticFiles(directory=page_route.FOLDER), name="page")

@@ -75,6 +75,7 @@ class Lease:
     num_channels: int = 1  # of the image, as the client sent it
     has_buffer: bool = False
     do_autozoom: bool = True
+    resumes: bool = False  # the next image's last object is gone on with
     dialogue: Dialogue = field(default_factory=Dialogue)
     sweep: Sweep | None = None  # of this client, whose end it has not taken note of
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -169,6 +170,7 @@ def _table(lease: Lease) -> dict[str, Any]:
         "num_channels": lease.num_channels,
         "has_buffer": lease.has_buffer,
         "do_autozoom": lease.do_autozoom,
+        "resumes": lease.resumes,
         "object_id": lease.dialogue.object_id,
         "has_prompted": lease.dialogue.has_prompted,
     }

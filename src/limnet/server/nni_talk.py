@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limnet.annotation import Annotation
 from limnet.compat import given
 from limnet.compat.dialogue import Dialogue
 from limnet.compat.given import Step
@@ -24,13 +25,13 @@ from limnet.compat.order import volume_of, voxel_of
 from limnet.compat.seen import Patch
 from limnet.compat.session import check_buffer
 from limnet.errors import PromptError
-from limnet.journal.facts import voxels_sha256
 from limnet.memory import SliceMask
 from limnet.server import nnia
 from limnet.server.models import SweepSlice
-from limnet.server.nni_lease import Lease, LeaseGone, Leases
+from limnet.server.nni_lease import Lease, LeaseGone
 from limnet.server.refusals import Conflict, Full, NotFound, Refusal
 from limnet.server.room import Room
+from limnet.server.same_image import Said, reopen_same
 from limnet.server.slices import mask_of
 from limnet.server.sweeps import Sweep
 from limnet.volume import Volume
@@ -54,10 +55,17 @@ class Prediction:
     patch: Patch | None
 
 
+class Endings(Protocol):
+    """Who must know that a lease's image is gone."""
+
+    def end(self, lease: Lease) -> None:
+        """It is."""
+
+
 class Talk:
     """The protocol's verbs for one lease, whose lock is held."""
 
-    def __init__(self, room: Room, leases: Leases, lease: Lease, deadline: float) -> None:
+    def __init__(self, room: Room, leases: Endings, lease: Lease, deadline: float) -> None:
         """`deadline` is when an answer must go out, on the clock of `time.monotonic`."""
         self.room = room
         self.leases = leases
@@ -72,30 +80,33 @@ class Talk:
     # Images
 
     def set_image(self, image: NDArray[Any], properties: dict[str, Any]) -> tuple[str, ...]:
-        """A new image (C, k, j, i); what had to be assumed, in words.
+        """A new image (C, k, j, i); what had to be assumed, in words."""
+        volume, notes = volume_of(image, properties.get("spacing"), source=SILENT_NAME)
+        said: Said = "nothing" if properties.get("spacing") is None else "spacing"
+        self.lease.resumes = properties.get(RESUME) is True
+        self.open(volume, said, num_channels=len(image))
+        return notes
 
-        An image that this user has sent before comes with the objects made on it.
+    def open(self, volume: Volume, said: Said, *, num_channels: int = 1) -> None:
+        """A new image, of whose grid the client said so much.
+
+        One that this user has already, sent or opened, comes with the objects made on it.
         """
         lease, room = self.lease, self.room
-        volume, notes = volume_of(image, properties.get("spacing"), source=SILENT_NAME)
         if np.prod(volume.shape) > room.settings.max_voxels:
             raise nnia.TooLarge(
-                f"image of shape {image.shape}: at most {room.settings.max_voxels} voxels are taken"
+                f"image of shape {volume.shape}: at most {room.settings.max_voxels} voxels are taken"
             )
-        volume_id = self._known(volume)
-        if volume_id is None:
-            name = f"{SILENT_NAME}, {' x '.join(map(str, volume.shape))}"
-            volume_id = room.workspace.open_volume(lease.user, volume, name)
-        else:
-            room.workspace.reopen(lease.user, volume_id)
+        with room.workspace.opening(lease.user):
+            volume_id = reopen_same(room, lease.user, volume, said)
+            if volume_id is None:
+                name = f"{SILENT_NAME}, {' x '.join(map(str, volume.shape))}"
+                volume_id = room.workspace.open_volume(lease.user, volume, name)
         with room.workspace.use(lease.user, volume_id) as annotation:
-            last = (
-                annotation.objects[-1].id if annotation.objects and properties.get(RESUME) is True else None
-            )
-        lease.volume_id, lease.num_channels, lease.has_buffer = volume_id, len(image), False
+            last = annotation.objects[-1].id if annotation.objects and lease.resumes else None
+        lease.volume_id, lease.num_channels, lease.has_buffer = volume_id, num_channels, False
         lease.dialogue, lease.sweep = Dialogue(last), None
         room.audit.write(lease.user, "image from a viewer", volume=volume_id)
-        return notes
 
     def set_target_buffer(self, shape: object, dtype: object) -> None:
         """The client has a new buffer, all zero."""
@@ -122,9 +133,9 @@ class Talk:
     def start_from(self, image: NDArray[Any], run_prediction: bool) -> Prediction:
         """An initial segmentation (k, j, i); it wipes the prompts; the client's buffer holds it already."""
         self._end_sweep()
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             mask = given.whole_mask(annotation.volume, image)
-            self._check_room(len(annotation.objects))
+            self.check_room(len(annotation.objects))
             self.dialogue.start_from(annotation, mask)
         return self.predict(refine=True) if run_prediction else Prediction(False, None)
 
@@ -133,13 +144,13 @@ class Talk:
         if self.lease.volume_id is None:
             return
         self.lease.sweep = None
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             self.dialogue.reset(annotation)
 
     def undo(self) -> Prediction:
         """Take back the last call; has not run when there is none."""
         self._end_sweep()
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             if self.dialogue.object_id is not None:
                 self._refuse_others()
             has_run = self.dialogue.undo(annotation)
@@ -151,7 +162,7 @@ class Talk:
         if not self._settled():
             return self._so_far()
         if refine and not self.dialogue.is_waiting:
-            with self._use() as annotation:
+            with self.annotation() as annotation:
                 self.dialogue.refine(annotation)
         while self._give():
             has_run = True
@@ -159,7 +170,7 @@ class Talk:
                 return self._so_far()
             if self.lease.sweep is not None:  # cancelled by somebody else: its prompts stay pending
                 break
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             patch = self.dialogue.answer(annotation)
         return Prediction(has_run or patch is not None, patch)
 
@@ -169,7 +180,7 @@ class Talk:
         """Give the session what waits for one axis; whether a sweep is to follow."""
         with self._found(), self.room.workspace.work(self.lease.user, self._volume_id) as annotation:
             if self.dialogue.object_id is None and self.dialogue.is_waiting:
-                self._check_room(len(annotation.objects))
+                self.check_room(len(annotation.objects))
             return self.dialogue.give(annotation)
 
     def _carry(self) -> bool:
@@ -196,7 +207,7 @@ class Talk:
         if end.kind == "cancelled":
             return
         self.lease.sweep = None
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             if end.kind == "done":
                 self.dialogue.carried(annotation)
                 return
@@ -215,7 +226,7 @@ class Talk:
         """What a running sweep has told already."""
         sweep = self.lease.sweep or self._running()
         told = [event.data for event in (sweep.events[:] if sweep else []) if event.kind == "slice"]
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             return Prediction(True, self.dialogue.answer(annotation, map(_slice_mask, told)))
 
     def _running(self) -> Sweep | None:
@@ -231,20 +242,11 @@ class Talk:
                 "a sweep of this object runs in the annotator; cancel it there, or wait for its end"
             )
 
-    def _check_room(self, num_objects: int) -> None:
+    def check_room(self, num_objects: int) -> None:
         """Full when the image has as many objects as there may be."""
         limit = self.room.settings.max_objects
         if num_objects >= limit:
             raise Full(f"the image has {limit} objects, the most allowed; delete some in the annotator")
-
-    def _known(self, volume: Volume) -> str | None:
-        """The annotation in which the user has this image already, grid and voxels alike."""
-        for slot in self.room.workspace.list(self.lease.user):
-            facts = slot.record.facts
-            is_same_grid = facts.shape == volume.shape and np.allclose(facts.affine, volume.affine)
-            if slot.record.path is None and is_same_grid and slot.record.sha256 == voxels_sha256(volume):
-                return slot.record.id
-        return None
 
     @property
     def _volume_id(self) -> str:
@@ -253,14 +255,14 @@ class Talk:
         return self.lease.volume_id
 
     @contextmanager
-    def _use(self) -> Iterator[Any]:
+    def annotation(self) -> Iterator[Annotation]:
         """The annotation under its lock, opened again when somebody closed it."""
         with self._found(), self.room.workspace.use(self.lease.user, self._volume_id) as annotation:
             yield annotation
 
     @contextmanager
     def _volume(self) -> Iterator[Volume]:
-        with self._use() as annotation:
+        with self.annotation() as annotation:
             yield annotation.volume
 
     @contextmanager

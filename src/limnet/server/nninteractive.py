@@ -37,7 +37,10 @@ router = APIRouter(route_class=ProtocolRoute, include_in_schema=False)
 
 def install(app: FastAPI, room: Room, settings: NniSettings | None = None) -> None:
     """Let an application speak the protocol."""
-    app.state.leases = Leases(room.settings.work_dir / "nninteractive", settings or NniSettings())
+    limits = NniSettings(
+        max_sessions=room.settings.nni_sessions, idle_seconds=room.settings.nni_idle_hours * 3600
+    )
+    app.state.leases = Leases(room.settings.work_dir / "nninteractive", settings or limits)
     app.include_router(router)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from math import inf
 from pathlib import Path
 
 from limnet.errors import ConfigError
@@ -29,15 +30,25 @@ class ServerSettings:
     max_objects: int = 255  # of one volume
     memory_mib: int = 4096  # of all volumes in memory; the least recently used are unloaded beyond it
     idle_minutes: float = 30.0  # after which a volume is unloaded
+    nni_sessions: int = 16  # viewers at a time that have sessions, of each protocol
+    nni_idle_hours: float = 12.0  # after which the session of a viewer whose user does nothing is over
     is_tls: bool = False  # cookies are then sent over TLS only
     hosts: tuple[str, ...] = ()  # further names by which the server is reached, for the Host header's check
 
     def __post_init__(self) -> None:
-        for name in ("max_upload_mib", "max_voxels", "max_volumes", "max_objects", "memory_mib"):
+        for name in (
+            "max_upload_mib",
+            "max_voxels",
+            "max_volumes",
+            "max_objects",
+            "memory_mib",
+            "nni_sessions",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if not self.idle_minutes > 0:
-            raise ConfigError(f"idle_minutes must be above 0, got {self.idle_minutes}")
+        for name in ("idle_minutes", "nni_idle_hours"):
+            if not 0 < getattr(self, name) < inf:
+                raise ConfigError(f"{name} must be above 0 and finite, got {getattr(self, name)}")
         for name in ("port", "nni_port"):
             if not 0 <= getattr(self, name) <= 65535:
                 raise ConfigError(f"{name} must be 0 (any free one) to 65535, got {getattr(self, name)}")

@@ -150,6 +150,10 @@ class Workspace:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def opening(self, user: str) -> AbstractContextManager[object]:
+        """One image after the other: whoever looks for an image before opening it does both inside."""
+        return self._opening_of(user)
+
     def reopen(self, user: str, id: str) -> str:
         """Bring a closed annotation back; its id. NotFound if not the user's."""
         slot = self._slot(user, id)
