@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import resource
 import struct
 import time
@@ -292,3 +293,36 @@ def test_compressed_data_in_a_file_that_says_it_is_plain_is_refused(tmp_path: Pa
     data = Path(get_testdata_file("MR_small_jp2klossless.dcm")).read_bytes()
     (tmp_path / "x.dcm").write_bytes(data.replace(b"1.2.840.10008.1.2.4.90", b"1.2.840.10008.1.2.1\0\0\0", 1))
     assert "too few for the 8,192 bytes" in outcome(lambda: read_volume(tmp_path / "x.dcm"))
+
+
+def test_dicom_behind_gzip_is_told_to_be_unpacked(tmp_path: Path) -> None:
+    content = bytearray(Path(get_testdata_file("MR_small.dcm")).read_bytes())
+    content[:4] = b"II*\0"  # a preamble may look like a TIFF
+    (tmp_path / "slice.dcm.gz").write_bytes(gzip.compress(bytes(content)))
+    assert "unpack it first" in outcome(lambda: read_volume(tmp_path / "slice.dcm.gz"))
+
+
+@pytest.mark.parametrize(("regions", "words"), [(3000, "3,000 regions"), (300, "more than 100 times")])
+def test_a_structure_set_that_fills_the_volume_over_and_over_is_refused(
+    regions: int, words: str, scan: tuple[Path, Volume], tmp_path: Path
+) -> None:
+    folder, volume = scan
+    structure = Structure.of("everything", np.ones(volume.shape, bool))
+    write_structures(tmp_path / "s.dcm", [structure], volume, kind="rtstruct", source=read_source(folder))
+    header = dcmread(tmp_path / "s.dcm")
+    header.ROIContourSequence = list(header.ROIContourSequence) * regions
+    header.save_as(tmp_path / "s.dcm")
+    assert words in outcome(lambda: read_structures(tmp_path / "s.dcm", volume))
+
+
+def test_a_label_map_of_very_many_labels_is_read_in_time(tmp_path: Path) -> None:
+    side, labels = 256, np.arange(256 * 256, dtype=np.uint16).reshape(256, 256)
+    write_series(tmp_path / "big", labels[:, :, None].astype(np.int16), np.diag([-1.0, -1.0, 2.0, 1.0]))
+    like = read_volume(tmp_path / "big")
+    header = dcmread(tmp_path / "big" / "IM0000")
+    header.SOPClassUID, header.Modality = "1.2.840.10008.5.1.4.1.1.66.7", "SEG"
+    header.PixelRepresentation, header.PixelData = 0, labels.T.tobytes()
+    save(header, tmp_path / "labels.dcm")
+    started = time.process_time()
+    assert len(read_structures(tmp_path / "labels.dcm", like)) == side * side - 1
+    assert time.process_time() - started < MOST_SECONDS

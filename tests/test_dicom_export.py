@@ -324,3 +324,41 @@ def test_segment_starts_from_a_segmentation_and_corrects_it(
     assert main([*words, "--click-mm", f"{-x},{-y},{z}", "--lps", "--threads", "1"]) == 0
     (back,) = read_structures(tmp_path / "m.nii.gz", volume)
     assert back.mask[4, 5, 3]
+
+
+def test_a_dicom_result_without_a_series_is_told_how_to_name_one(
+    volume: Volume, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mask(tmp_path / "scan.nii", (volume.array > 400).astype(np.uint8), like=volume)
+    words = ["export", str(tmp_path / "scan.nii"), "--mask", str(tmp_path / "scan.nii")]
+    assert main([*words, "-o", str(tmp_path / "s.dcm")]) == 2
+    assert "name the one it was made from (--dicom FOLDER" in capsys.readouterr().err
+    assert not (tmp_path / "s.dcm").exists()
+
+
+def test_segment_refuses_a_name_it_cannot_write_before_it_starts(
+    scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["segment", str(scan), "-o", str(tmp_path / "m.dcm"), "--click", "1,2,3"]) == 2
+    said = capsys.readouterr()
+    assert "limnet export makes DICOM of it" in said.err
+    assert not said.out  # no round was played
+
+
+def test_segments_that_overlap_in_3d_slicer_all_come_in_whole(volume: Volume, tmp_path: Path) -> None:
+    import slicerio
+
+    one, two = boxes(volume.shape)
+    inner = Structure.of("core", one.mask & (np.arange(14) < 5)[:, None, None], "#00ff00")
+    segments = [
+        {"name": part.name, "labelValue": value, "layer": layer, "color": [n / 255 for n in part.rgb]}
+        for part, value, layer in ((one, 1, 0), (two, 2, 0), (inner, 1, 1))
+    ]
+    layers = np.stack([one.mask * 1 + two.mask * 2, inner.mask * 1]).astype(np.uint8)
+    lps = np.diag([-1, -1, 1, 1]) @ volume.affine
+    made = {"voxels": layers, "ijkToLPS": lps, "encoding": "gzip", "segments": segments}
+    slicerio.write_segmentation(str(tmp_path / "s.seg.nrrd"), made)
+    back = read_structures(tmp_path / "s.seg.nrrd", volume)
+    for read, part in zip(back, (one, two, inner), strict=True):
+        assert (read.name, read.colour) == (part.name, part.colour)
+        np.testing.assert_array_equal(read.mask, part.mask)

@@ -266,6 +266,15 @@ def test_a_multi_frame_file_is_a_volume(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.affine, AFFINE)
 
 
+def test_a_secondary_capture_says_its_slope_once_for_all_frames(tmp_path: Path) -> None:
+    header = enhanced()
+    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7.3"
+    del header.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence
+    header.RescaleSlope, header.RescaleIntercept = 3, -7
+    save(header, tmp_path / "capture.dcm")
+    np.testing.assert_array_equal(read_volume(tmp_path / "capture.dcm").array, ramp() * 3 - 7)
+
+
 def enhanced() -> Dataset:
     """An enhanced MR file of `ramp()` at AFFINE, slope 2 and intercept -5, its frames in reverse order."""
     header = header_of("MR", study=generate_uid(), series=generate_uid())
@@ -289,14 +298,16 @@ def enhanced() -> Dataset:
     return header
 
 
-def test_a_nuclear_tomogram_keeps_its_place_in_its_detector(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [1, -1])
+def test_a_nuclear_tomogram_keeps_its_place_in_its_detector(step: int, tmp_path: Path) -> None:
     header = header_of("US", study=generate_uid(), series=generate_uid())
     header.SOPClassUID, header.Modality = "1.2.840.10008.5.1.4.1.1.20", "NM"
-    put_pixels(header, np.ascontiguousarray(ramp().transpose(2, 1, 0)))
+    put_pixels(header, np.ascontiguousarray(ramp().transpose(2, 1, 0)[::step]))
     detector = Dataset()
-    detector.ImagePositionPatient, detector.ImageOrientationPatient = [-50, -40, -30], [1, 0, 0, 0, 1, 0]
+    detector.ImagePositionPatient = [-50, -40, -30 if step == 1 else -20]
+    detector.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     header.DetectorInformationSequence = [detector]
-    header.PixelSpacing, header.SpacingBetweenSlices = [0.6, 0.8], 2.5
+    header.PixelSpacing, header.SpacingBetweenSlices = [0.6, 0.8], 2.5 * step  # below 0: against the normal
     save(header, tmp_path / "nm.dcm")
     volume = read_volume(tmp_path / "nm.dcm")
     np.testing.assert_array_equal(volume.array, ramp())

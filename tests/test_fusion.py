@@ -72,6 +72,24 @@ def test_an_undecided_network_leaves_it_to_the_nearer_prompt(
     assert fuse(FakeLimNet(0.5), IMAGE, previous, current, THERE).keeps_previous is keeps
 
 
+@pytest.mark.parametrize("preference", [0.01, 0.99])
+@pytest.mark.parametrize(
+    ("previous_carried", "carried", "keeps"), [(5, 10, True), (10, 5, False), (10, 10, False), (0, 3, True)]
+)
+def test_of_two_masks_that_hold_something_the_nearer_prompts_is_kept(
+    previous_carried: int, carried: int, keeps: bool, preference: float
+) -> None:
+    previous, current = TWO._replace(carried=previous_carried), TWO._replace(carried=carried)
+    model = FakeLimNet(preference, previous_quality=0.9, quality=0.6)
+    assert fuse(model, IMAGE, previous, current, THERE) == Verdict(keeps, 0.9 if keeps else 0.6)
+
+
+def test_a_mask_that_nobody_carried_is_weighed_by_the_network_though_both_hold_something() -> None:
+    nobody = TWO._replace(carried=-1)  # such as a mask that the session started from
+    assert fuse(FakeLimNet(0.51), IMAGE, nobody, TWO, THERE).keeps_previous
+    assert not fuse(FakeLimNet(0.49), IMAGE, nobody, TWO, THERE).keeps_previous
+
+
 def test_where_nobody_carried_a_mask_the_preference_stands() -> None:
     nobody = ONE._replace(carried=-1)
     assert fuse(FakeLimNet(0.51), IMAGE, nobody, TWO, THERE).keeps_previous

@@ -116,15 +116,21 @@ def fuse(
 ) -> Verdict:
     """Judge a slice (3, H, W) by its masks; without a previous one only the quality is found.
 
-    The previous mask is kept when its preference, moved towards the mask from the nearer prompt, exceeds
-    the threshold stored with the weights.
+    Of two masks that were carried here and hold something, the one from the nearer prompt is kept: there the
+    network knows no better (decisions/0024). Where one holds nothing, has the object ended, or was it lost?
+    That the network is asked: the previous mask is kept when its preference, moved towards the nearer
+    prompt, exceeds the threshold stored with the weights.
     """
     before = current if previous is None else previous
     now, near = shrink(current.mask), nearness(np.array([before.carried, current.carried]))
     judgement = model.judge(shrink(image), shrink(before.mask), now, near, reference)
-    if previous is not None and _favoured(judgement.preference, near) > model.manifest.threshold:
-        return Verdict(True, judgement.previous_quality)
-    return Verdict(False, judgement.quality)
+    if previous is None:
+        return Verdict(False, judgement.quality)
+    if near[0] > 0 and previous.mask.any() and current.mask.any():
+        keeps = bool(near[0] > near[1])
+    else:
+        keeps = _favoured(judgement.preference, near) > model.manifest.threshold
+    return Verdict(keeps, judgement.previous_quality if keeps else judgement.quality)
 
 
 def _favoured(preference: float, near: Array) -> float:

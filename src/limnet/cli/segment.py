@@ -22,6 +22,7 @@ from limnet.errors import ConfigError, PromptError
 from limnet.evaluation.montage import draw_montage, write_montage
 from limnet.script import Scripted, read_script
 from limnet.volume.exchange import start_mask
+from limnet.volume.files import mask_ending
 
 Axis = Annotated[Literal[0, 1, 2] | None, arg(metavar="0|1|2", help_behavior_hint="")]
 Clicks = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="I,J,K[:-]")]
@@ -77,6 +78,7 @@ class Segment:
             raise ConfigError("--click-mm needs one of --lps (DICOM, ITK) and --ras (NIfTI, 3D Slicer)")
         if not (self.prompts or self.click or self.click_mm):
             raise PromptError("no click to start from; add --click I,J,K or --prompts FILE")
+        mask_ending(self.output)
 
     def _script(self, volume: limnet.Volume) -> list[Scripted]:
         """The prompts of the file, then the clicks of the command line."""

@@ -12,7 +12,7 @@ from limnet.volume.dicom.reading import looks_like_dicom, opened
 from limnet.volume.dicom.segmentation import read_segmentation, write_segmentation
 from limnet.volume.dicom.source import Source
 from limnet.volume.dicom.structure_set import read_structure_set, write_structure_set
-from limnet.volume.files import read_labels
+from limnet.volume.files import read_label_layers
 from limnet.volume.label_file import structures_in, write_label_file
 from limnet.volume.placing import placed
 from limnet.volume.structure import Mask, Structure
@@ -31,11 +31,18 @@ def read_structures(path: str | Path, like: Volume) -> tuple[Structure, ...]:
     path = Path(path)
     if not path.is_file():
         raise VolumeError(f"{path}: no such file; give a segmentation: DICOM-SEG, RTSTRUCT or a label map")
-    with path.open("rb") as file:
-        is_dicom = looks_like_dicom(file.read(132))
+    try:
+        with path.open("rb") as file:
+            is_dicom = looks_like_dicom(file.read(132))
+    except OSError as error:
+        raise VolumeError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
     if not is_dicom:
-        labels, affine = read_labels(path)
-        return structures_in(placed(labels, affine, like, str(path)), path)
+        layers, affine = read_label_layers(path)
+        return tuple(
+            structure
+            for n, labels in enumerate(layers)
+            for structure in structures_in(placed(labels, affine, like, str(path)), path, layer=n)
+        )
     with opened(path) as (header, _):
         kind, name = str(header.get("SOPClassUID", "")), kind_name(header)
     if kind in (SEGMENTATION, LABEL_MAP):
@@ -89,5 +96,8 @@ def start_mask(path: str | Path, like: Volume) -> Mask:
     structures = [s for s in read_structures(path, like) if s.block.size]
     if len(structures) != 1:
         names = ", ".join(structure.name for structure in structures[:8]) or "none"
-        raise VolumeError(f"{path}: {len(structures)} structures ({names}), must be one to start from")
+        raise VolumeError(
+            f"{path}: {len(structures)} structures ({names}), must be one to start from; the annotator"
+            f" (limnet serve SCAN --start FILE) takes them all"
+        )
     return structures[0].mask

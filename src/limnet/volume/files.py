@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from limnet.errors import GeometryError, OutputError, VolumeError
 from limnet.volume.dicom import dicom_in, read_dicom
+from limnet.volume.dicom.reading import looks_like_dicom
 from limnet.volume.frames import looks_like_image, read_frame_folder, read_image
 from limnet.volume.geometry import Affine, grid_difference
 from limnet.volume.intensity import usable
 from limnet.volume.metaimage import looks_like_metaimage, read_metaimage, write_metaimage
 from limnet.volume.nifti import looks_like_nifti, read_nifti, write_nifti
-from limnet.volume.nrrd import looks_like_nrrd, read_nrrd, write_nrrd
+from limnet.volume.nrrd import looks_like_nrrd, read_layers, read_nrrd, write_nrrd
 from limnet.volume.payload import head, one_line
 from limnet.volume.volume import Volume
 from limnet.volume.whole import write_whole
@@ -67,6 +68,16 @@ def read_labels(path: str | Path) -> tuple[NDArray[Any], Affine]:
     return _labels(volume), volume.affine
 
 
+def read_label_layers(path: str | Path) -> tuple[list[NDArray[Any]], Affine]:
+    """Label maps (I', J', K') of one grid, and its affine: several of 3D Slicer's segments that overlap."""
+    path = Path(path)
+    layers = read_layers(path) if looks_like_nrrd(head(path, 4)) else ()
+    if layers:
+        return [_labels(layer) for layer in layers], layers[0].affine
+    labels, affine = read_labels(path)
+    return [labels], affine
+
+
 def write_mask(path: str | Path, mask: NDArray[Any], like: Volume) -> None:
     """Write a mask or labels on exactly the grid of `like`; the ending of `path` is the format.
 
@@ -75,11 +86,20 @@ def write_mask(path: str | Path, mask: NDArray[Any], like: Volume) -> None:
     written, GeometryError when the shapes differ.
     """
     path = Path(path)
-    ending = next((e for e in sorted(WRITERS, key=len) if path.name.lower().endswith(e)), None)
-    if ending is None:
-        raise OutputError(f"{path}: cannot write masks in this format; end the name in {', '.join(WRITERS)}")
+    ending = mask_ending(path)
     labels = _storable(mask, like)
     write_whole(path, lambda place: WRITERS[ending](place, labels, like))
+
+
+def mask_ending(path: Path) -> str:
+    """The ending that says in which format a mask is written; OutputError when there is none."""
+    ending = next((e for e in sorted(WRITERS, key=len) if path.name.lower().endswith(e)), None)
+    if ending is None:
+        then = "; limnet export makes DICOM of it" if path.suffix.lower() == ".dcm" else ""
+        raise OutputError(
+            f"{path}: cannot write masks in this format; end the name in {', '.join(WRITERS)}{then}"
+        )
+    return ending
 
 
 def _read(path: Path, *, labels: bool, series: str | None = None, allow_gaps: bool = False) -> Volume:
@@ -96,7 +116,9 @@ def _read(path: Path, *, labels: bool, series: str | None = None, allow_gaps: bo
             raise VolumeError(f"{path}: neither a file nor a folder; give {READABLE}")
         if path.stat().st_size == 0:
             raise VolumeError(f"{path}: empty file (0 bytes); copy or download it again")
-        start = head(path, 128)
+        start = head(path, 132)
+        if looks_like_dicom(start):  # only behind gzip: others were found above
+            raise VolumeError(f"{path}: DICOM packed with gzip; unpack it first")
         if looks_like_nifti(start):
             return read_nifti(path)
         if looks_like_nrrd(start):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.errors import OutputError, VolumeError
+from limnet.errors import VolumeError
 from limnet.volume.dicom.anatomy import anatomy_of, name_of_codes
-from limnet.volume.files import WRITERS
+from limnet.volume.files import WRITERS, mask_ending
 from limnet.volume.nrrd import nrrd_pairs, write_nrrd
 from limnet.volume.structure import Structure, colour_of, hex_colour, labels_of
 from limnet.volume.volume import Volume
@@ -53,9 +53,7 @@ def write_label_file(path: Path, structures: Sequence[Structure], like: Volume) 
     Where they overlap the last one has the voxel, with a LimNetWarning. OutputError when it cannot be
     written.
     """
-    ending = next((e for e in sorted(WRITERS, key=len) if path.name.lower().endswith(e)), None)
-    if ending is None:
-        raise OutputError(f"{path}: cannot write masks in this format; end the name in {', '.join(WRITERS)}")
+    ending = mask_ending(path)
     labels: NDArray[Any] = labels_of(structures)
     if len(structures) <= 255:
         labels = labels.astype(np.uint8)
@@ -124,9 +122,10 @@ def snap_description(structures: Sequence[Structure]) -> str:
     return SNAP_HEAD + "\n".join(lines) + "\n"
 
 
-def structures_in(labels: NDArray[Any], path: Path) -> tuple[Structure, ...]:
+def structures_in(labels: NDArray[Any], path: Path, *, layer: int = 0) -> tuple[Structure, ...]:
     """Every label of a map (I, J, K) that came from `path`, named as the file or its description says.
 
+    `layer` counts the maps of a file that has several.
     VolumeError when there are more labels than any segmentation has, as in a scan.
     """
     flat = labels.ravel()
@@ -139,7 +138,7 @@ def structures_in(labels: NDArray[Any], path: Path) -> tuple[Structure, ...]:
     found, starts = np.unique(values, return_index=True)
     if found.size > MOST_LABELS:
         raise VolumeError(f"{path}: {found.size:,} different labels; it is a scan, not a segmentation")
-    known = _described(path)
+    known = _described(path, layer)
     parts = dict(zip(found.tolist(), np.split(order, starts[1:]), strict=True)) if found.size else {}
     shape = (labels.shape[0], labels.shape[1], labels.shape[2])
     structures = []
@@ -150,7 +149,7 @@ def structures_in(labels: NDArray[Any], path: Path) -> tuple[Structure, ...]:
     return tuple(structures)
 
 
-def _described(path: Path) -> dict[int, tuple[str, str, str]]:
+def _described(path: Path, layer: int) -> dict[int, tuple[str, str, str]]:
     """(name, colour, anatomy) by label, from a Slicer header or an ITK-SNAP description, if there is one."""
     with path.open("rb") as file:
         is_nrrd = file.read(4) == b"NRRD"
@@ -159,11 +158,11 @@ def _described(path: Path) -> dict[int, tuple[str, str, str]]:
         found: dict[int, tuple[str, str, str]] = {}
         for key, value in pairs.items():
             match = re.fullmatch(r"(Segment\d+)_LabelValue", key)
-            if match and value.isdecimal():
+            if match and value.isdecimal() and pairs.get(f"{match[1]}_Layer", "0") == str(layer):
                 name = pairs.get(f"{match[1]}_Name", f"label {value}")
                 colour = _slicer_colour(pairs.get(f"{match[1]}_Color", ""), len(found))
                 found[int(value)] = (name, colour, _slicer_anatomy(pairs.get(f"{match[1]}_Tags", "")))
-        if found:
+        if found or layer:
             return found
     description = description_of(path)
     if not description.is_file() or description.stat().st_size > 1 << 22:

@@ -75,6 +75,20 @@ def read_nrrd(path: Path) -> Volume:
     return Volume(array[..., :3] if colours else array, affine, source=str(path))
 
 
+def read_layers(path: Path) -> tuple[Volume, ...]:
+    """The label maps of a file in which 3D Slicer keeps segments that overlap; none of any other file."""
+    fields, length = _fields(path)
+    if not fields.get("kinds", "").lower().startswith("list"):
+        return ()
+    sizes, count = _sizes(fields, str(path), is_layered=True)
+    if not count:
+        return ()
+    dtype, affine, shape = _dtype(fields, str(path)), _affine(fields, str(path)), (*sizes, 1)[:3]
+    flat = _voxels(path, fields, length, count * math.prod(shape) * dtype.itemsize)
+    array = as_voxels(flat, dtype, (count, *shape))
+    return tuple(Volume(array[..., n], affine, source=str(path)) for n in range(count))
+
+
 def write_nrrd(
     path: Path, labels: NDArray[Any], like: Volume, pairs: Mapping[str, str] = MappingProxyType({})
 ) -> None:
@@ -148,8 +162,8 @@ def _integer(text: str, name: str, where: str) -> int:
     return int(text)
 
 
-def _sizes(fields: dict[str, str], where: str) -> tuple[tuple[int, ...], int]:
-    """Lengths of the two or three axes in space, and the number of colours (0 when there are none)."""
+def _sizes(fields: dict[str, str], where: str, *, is_layered: bool = False) -> tuple[tuple[int, ...], int]:
+    """Lengths of the two or three axes in space, and the number of colours, or layers (0: there are none)."""
     sizes = [_integer(word, "sizes", where) for word in _field(fields, "sizes", where).split()]
     rank = _integer(_field(fields, "dimension", where), "dimension", where)
     if len(sizes) != rank:
@@ -163,7 +177,8 @@ def _sizes(fields: dict[str, str], where: str) -> tuple[tuple[int, ...], int]:
         raise GeometryError(f"{where}: {len(directions)} space directions for {rank} axes; repair the header")
     kinds = (fields.get("kinds", "").lower().split() + ["???"] * rank)[:rank]
     colours = 0
-    if directions[0] is None and sizes[0] in (3, 4) and kinds[0] in COLOUR_KINDS:
+    is_coloured = sizes[0] in (3, 4) and kinds[0] in COLOUR_KINDS
+    if directions[0] is None and (is_layered or is_coloured):
         colours = sizes[0]
     other = [n for n, d in zip(sizes, directions, strict=True) if d is None][1 if colours else 0 :]
     space = tuple(n for n, d in zip(sizes, directions, strict=True) if d is not None)

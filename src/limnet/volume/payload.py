@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import mmap
 import os
+import re
 import zlib
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -109,9 +110,9 @@ def release(array: NDArray[Any]) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of what a library said."""
+    """The first line of what a library said, without addresses in memory."""
     text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", text.splitlines()[0])
 
 
 def _read(stream: gzip.GzipFile | IO[bytes], wanted: int, skip: int) -> NDArray[np.uint8]:

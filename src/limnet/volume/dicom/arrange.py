@@ -21,6 +21,7 @@ from limnet.volume.geometry import Affine, swap_lps
 
 SAME_PLACE_MM = 1e-3  # depths closer than this are one position
 UNEVEN = 0.1  # of the spacing: how far a slice may lie from its place; files often round to 0.1 mm
+TIME_WORDS = ("TriggerTime", "NominalCardiacTriggerDelayTime")
 MOST_SLICES = 100_000  # a grid with more, gaps included, is not filled
 NAMED = 5  # positions named in a message
 
@@ -37,19 +38,37 @@ class Arrangement:
 def split_phases(planes: Sequence[Plane]) -> list[list[Plane]]:
     """Images that share positions, parted by what tells them apart (echo, time, b-value ...).
 
-    One part when each position comes once, or when nothing tells them apart.
+    As many parts as there are images at one position; one when nothing tells them apart.
     """
-    everything = [list(planes)]
-    if not _repeats(planes):
-        return everything
+    places = _by_place(planes)
+    most = max(map(len, places), default=1)
+    if most == 1:
+        return [list(planes)]
     words = [n for n in range(len(PHASE_WORDS)) if len({plane.phase[n] for plane in planes}) > 1]
     for chosen in (*((n,) for n in words), *combinations(words, 2)):
         parts: dict[tuple[str, ...], list[Plane]] = {}
         for plane in planes:
             parts.setdefault(tuple(plane.phase[n] for n in chosen), []).append(plane)
-        if len({len(part) for part in parts.values()}) == 1 and not any(map(_repeats, parts.values())):
+        if len(parts) == most and all(len(_by_place(part)) == len(part) for part in parts.values()):
             return list(parts.values())
-    return everything
+    return _beats(places, most) or [list(planes)]
+
+
+def _beats(places: Sequence[Sequence[Plane]], most: int) -> list[list[Plane]]:
+    """The n-th image in time of every position: the times of a beating heart differ from slice to slice.
+
+    Nothing when positions have not equally many images, or two of one time.
+    """
+    for word in TIME_WORDS:
+        n = PHASE_WORDS.index(word)
+        try:
+            times = [{float(plane.phase[n]): plane for plane in place} for place in places]
+        except ValueError:  # not said
+            continue
+        if all(len(place) == len(time) == most for place, time in zip(places, times, strict=True)):
+            rows = [[time[t] for t in sorted(time)] for time in times]
+            return [list(beat) for beat in zip(*rows, strict=True)]
+    return []
 
 
 def arrange(planes: Sequence[Plane], where: str, *, allow_gaps: bool = False) -> Arrangement:
@@ -124,11 +143,14 @@ def _depths(planes: Sequence[Plane]) -> NDArray[np.float64]:
     return depths
 
 
-def _repeats(planes: Sequence[Plane]) -> bool:
-    """Whether two planes lie at one position."""
-    if len(planes) < 2 or any(plane.position is None for plane in planes):
-        return False
-    return bool((np.diff(np.sort(_depths(planes))) < SAME_PLACE_MM).any())
+def _by_place(planes: Sequence[Plane]) -> list[list[Plane]]:
+    """The planes of each position; planes without one are all apart."""
+    if any(plane.position is None for plane in planes):
+        return [[plane] for plane in planes]
+    depths = _depths(planes)
+    order = np.argsort(depths, kind="stable")
+    ends = np.flatnonzero(np.diff(depths[order]) >= SAME_PLACE_MM) + 1
+    return [[planes[int(n)] for n in place] for place in np.split(order, ends)]
 
 
 def _refuse_repeats(depths: NDArray[np.float64], where: str) -> None:

@@ -30,12 +30,16 @@ PHASE_WORDS = (  # what tells images at one position apart, most telling first
     "EffectiveEchoTime",
     "EchoTime",
     "InversionTime",
+    "DiffusionGradientOrientation",
     "TriggerTime",
     "NominalCardiacTriggerDelayTime",
+    "FrameReferenceTime",
     "FrameType",
     "ImageType",
     "AcquisitionNumber",
 )
+
+SAME_Z_MM = 0.01  # how far two numbers for one place may differ
 
 Vector = tuple[float, ...]
 
@@ -103,7 +107,7 @@ def instance_of(header: Dataset, path: Path) -> Instance:
         kind=str(header.get("SOPClassUID", "")),
         series=str(header.get("SeriesInstanceUID", "")),
         study=str(header.get("StudyInstanceUID", "")),
-        patient=hashlib.sha256(str(header.get("PatientID", "")).strip().encode()).hexdigest(),
+        patient=hashlib.sha256(_patient(header).encode()).hexdigest(),
         frame_of_reference=str(header.get("FrameOfReferenceUID", "")),
         modality=str(header.get("Modality", ""))[:16],
         series_number=str(header.get("SeriesNumber", "") or "")[:12],
@@ -154,6 +158,12 @@ def whole(value: Any) -> int:
     return 0 if value in (None, "") else int(value)
 
 
+def _patient(header: Dataset) -> str:
+    """Who it is, as far as a file says: the identifier, else the name."""
+    words = (str(header.get(word, "") or "").strip() for word in ("PatientID", "PatientName"))
+    return next(filter(None, words), "")
+
+
 def numbers(value: Any, count: int) -> Vector | None:
     """`count` numbers of a header; None when there are none, ValueError when there are others."""
     if value is None or (hasattr(value, "__len__") and len(value) == 0):
@@ -175,6 +185,13 @@ def _guessed_syntax(header: Dataset) -> str:
 def _positive(value: Any) -> float:
     number = 0.0 if value in (None, "") else float(value)
     return number if 0 < number < 1e6 else 0.0
+
+
+def _between(header: Dataset) -> float:
+    """mm from frame to frame along the normal, below 0 against it (PS3.3 C.8.4.15); 0 unknown."""
+    value = header.get("SpacingBetweenSlices")
+    number = 0.0 if value in (None, "") else float(value)
+    return number if abs(number) < 1e6 else 0.0
 
 
 def _pixel_spacing(header: Dataset) -> Vector | None:
@@ -211,9 +228,9 @@ def _classic_planes(header: Dataset, path: Path, num_frames: int) -> list[Plane]
     if detector is not None:  # nuclear medicine keeps its place there
         position = position or numbers(detector.get("ImagePositionPatient"), 3)
         axes = axes or numbers(detector.get("ImageOrientationPatient"), 6)
-    between = _positive(header.get("SpacingBetweenSlices"))
-    thickness = between or _positive(header.get("SliceThickness"))
-    offsets = numbers(header.get("GridFrameOffsetVector"), num_frames) if num_frames > 1 else None
+    between = _between(header)
+    thickness = abs(between) or _positive(header.get("SliceThickness"))
+    offsets = _dose_offsets(header, num_frames, position, axes) if num_frames > 1 else None
     if offsets is None and num_frames > 1 and position and axes and between:
         offsets = tuple(between * n for n in range(num_frames))
     if num_frames > 1 and offsets is None:
@@ -243,6 +260,21 @@ def _classic_planes(header: Dataset, path: Path, num_frames: int) -> list[Plane]
     return planes
 
 
+def _dose_offsets(
+    header: Dataset, num_frames: int, position: Vector | None, axes: Vector | None
+) -> Vector | None:
+    """mm along the normal of the frames of a dose; None when it is none.
+
+    A file says them from the first frame on, or as the z of every frame (PS3.3 C.8.8.3.2).
+    """
+    offsets = numbers(header.get("GridFrameOffsetVector"), num_frames)
+    if offsets is None or position is None or axes is None or offsets[0] == 0:
+        return offsets
+    if abs(offsets[0] - position[2]) > SAME_Z_MM or abs(abs(cross(axes)[2]) - 1) > 1e-3:
+        raise ValueError("offsets that are neither distances nor places")
+    return tuple((offset - offsets[0]) * round(cross(axes)[2]) for offset in offsets)
+
+
 def _enhanced_plane(header: Dataset, path: Path, n: int, own: Dataset, shared: Dataset | None) -> Plane:
     """The place of one frame, from its own functional groups, else from the shared ones."""
 
@@ -266,7 +298,7 @@ def _enhanced_plane(header: Dataset, path: Path, n: int, own: Dataset, shared: D
         thickness = _positive(measures.get("SpacingBetweenSlices")) or _positive(
             measures.get("SliceThickness")
         )
-    transform = group("PixelValueTransformationSequence")
+    transform = group("PixelValueTransformationSequence") or header  # secondary captures say it once for all
     contents = [
         group(word)
         for word in (
@@ -282,8 +314,8 @@ def _enhanced_plane(header: Dataset, path: Path, n: int, own: Dataset, shared: D
         axes=axes if position else None,
         spacing=spacing,
         thickness=thickness,
-        slope=float(_default(None if transform is None else transform.get("RescaleSlope"), 1.0)),
-        intercept=float(_default(None if transform is None else transform.get("RescaleIntercept"), 0.0)),
+        slope=float(_default(transform.get("RescaleSlope"), 1.0)),
+        intercept=float(_default(transform.get("RescaleIntercept"), 0.0)),
         stack=str(value("FrameContentSequence", "StackID") or ""),
         phase=_phase(*contents),
     )

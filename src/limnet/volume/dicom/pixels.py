@@ -29,6 +29,7 @@ SMALLEST_ROOM = 1 << 22  # bytes of pixels any file may have: a blank slice shri
 RUN_LENGTH = "1.2.840.10008.1.2.5"  # the one compression whose frames do not say their size
 JPEG_LS = ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81")
 END = b"\xff\xd9"  # of a JPEG-LS frame; without it CharLS grinds for 4 s
+EXPLICIT = (b"OB", b"OW", b"OF", b"OD", b"UN")  # no length begins so: it would be odd
 PIXELS = {0x0010: "PixelData", 0x0008: "FloatPixelData", 0x0009: "DoubleFloatPixelData"}  # in group 7FE0
 
 
@@ -145,14 +146,13 @@ def _single_bits(
 
 def _pixel_element(header: Dataset, stream: BoundedStream, path: Path) -> tuple[str, str]:
     """(keyword, VR) of the pixel element at which the stream stands; moves it to the value."""
-    implicit, little = header.original_encoding
-    order = "little" if little else "big"
+    order = "little" if header.original_encoding[1] else "big"
     start = stream.read(8)
     group, element = (int.from_bytes(start[n : n + 2], order) for n in (0, 2))  # type: ignore[arg-type]  # one of two
     if len(start) < 8 or group != 0x7FE0 or element not in PIXELS:
         raise VolumeError(f"{path}: DICOM without pixels; it is cut short or holds no image: copy it again")
     vr = "OW"
-    if not implicit:
+    if start[4:6] in EXPLICIT:  # whatever the file says of itself
         vr = start[4:6].decode("latin-1")
         stream.read(4)
     return PIXELS[element], vr if vr in ("OB", "OW", "OF", "OD") else "OW"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -33,9 +34,37 @@ LONGEST_HEADER = 1 << 26  # bytes before the pixels
 MOST_READS = 1_000_000  # of a header; a sequence without a length takes two or more per element
 MOST_ITEMS = 300_000  # of its sequences, 1 KiB each once parsed; ten thousand frames may have 30 each
 ITEM, ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"  # how an item begins, in either byte order
-LIBRARIES = ("pydicom", "highdicom")
+LIBRARIES = ("pydicom", "highdicom", "pylibjpeg", "openjpeg")
 
 _silent: ContextVar[bool] = ContextVar("limnet_dicom_silent", default=False)
+
+
+class _Unwarned:
+    """Python's warnings are off while anybody is in here.
+
+    All threads share one list of filters: with `catch_warnings` in each, who leaves first would turn them on
+    again for the others. So the first one in turns them off, and the last one out on.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._before.__exit__(None, None, None)
+
+
+_unwarned = _Unwarned()
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -111,7 +140,8 @@ class BoundedStream:
 def opened(path: Path) -> Iterator[tuple[Dataset, BoundedStream]]:
     """The header of a DICOM file, and the stream that stands where its pixels begin.
 
-    Inside, pydicom is silent and its errors are VolumeErrors. ConfigError when pydicom is not installed.
+    Inside, all is silent, our own warnings too, and pydicom's errors are VolumeErrors. ConfigError when
+    pydicom is not installed.
     """
     check_limits(path, 0)
     with guarded(path), path.open("rb") as file:
@@ -131,8 +161,7 @@ def guarded(where: Path | str) -> Iterator[None]:
     require()
     token = _silent.set(True)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _unwarned:
             yield
     except (LimNetError, FileNotFoundError, PermissionError):
         raise
@@ -155,10 +184,11 @@ def require(extra: str = "pydicom") -> None:
         importlib.import_module(extra)
     except ModuleNotFoundError as error:
         raise ConfigError(f"DICOM needs {error.name}: pip install 'limnet[dicom]'") from None
-    for name in LIBRARIES:
-        logger = logging.getLogger(name)
-        if _drop_when_silent not in logger.filters:
-            logger.addFilter(_drop_when_silent)
+    for name, logger in list(
+        logging.root.manager.loggerDict.items()
+    ):  # a filter does not go down to children
+        if name.partition(".")[0] in LIBRARIES and isinstance(logger, logging.Logger):
+            logger.addFilter(_drop_when_silent)  # once: one that is there is not added again
 
 
 def _drop_when_silent(_: logging.LogRecord) -> bool:
@@ -178,8 +208,6 @@ def _stream(file: BinaryIO, path: Path) -> BoundedStream:
     size = path.stat().st_size
     start = file.read(1 << 12)
     file.seek(0)
-    if start[:2] == b"\x1f\x8b":
-        raise VolumeError(f"{path}: DICOM packed with gzip; unpack it first")
     if start[PREAMBLE : PREAMBLE + 4] != b"DICM" or DEFLATED not in start[:1024]:
         return BoundedStream(file, size, str(path))
     meta_length = int.from_bytes(start[140:144], "little")  # the value of (0002,0000), counted from byte 144

@@ -20,7 +20,7 @@ from limnet.volume.dicom.anatomy import anatomy_of, name_of_codes
 from limnet.volume.dicom.instance import LABEL_MAP, Plane, instance_of, whole
 from limnet.volume.dicom.pixels import stored_frames
 from limnet.volume.dicom.reading import opened, require
-from limnet.volume.dicom.source import Source, written
+from limnet.volume.dicom.source import Source, character_set, label_text, written
 from limnet.volume.geometry import swap_lps, to_index
 from limnet.volume.placing import AXIS_TOLERANCE, PLACE_TOLERANCE
 from limnet.volume.structure import Structure, colour_of, do_overlap, hex_colour, labels_of
@@ -48,8 +48,13 @@ def write_segmentation(
     require("highdicom")
     if not any(structure.block.size for structure in structures):
         raise OutputError(f"{path}: nothing to write: every structure is empty; segment one first")
+    pixels: NDArray[Any]
+    if kind == "binary" and do_overlap(structures):
+        pixels = np.stack([s.mask.swapaxes(0, 2) for s in structures], axis=-1)  # (K, J, I, S)
+    else:
+        pixels = labels_of(structures).swapaxes(0, 2)  # (K, J, I)
     with written(path):
-        dataset = _segmentation(structures, source, kind, uid)
+        dataset = _segmentation(structures, pixels, source, kind, uid)
         write_whole(path, lambda place: dataset.save_as(place, enforce_file_format=True))
 
 
@@ -76,8 +81,10 @@ def read_segmentation(path: Path, like: Volume) -> tuple[Structure, ...]:
             where = _places(plane, np.argwhere(marked), like, path)
             if is_labels:
                 values = frame[marked]
-                for value in np.unique(values):
-                    found.setdefault(int(value), []).append(where[values == value])
+                order = np.argsort(values, kind="stable")
+                each, starts = np.unique(values[order], return_index=True)
+                for value, part in zip(each, np.split(where[order], starts[1:]), strict=True):
+                    found.setdefault(int(value), []).append(part)
             else:
                 found.setdefault(number, []).append(where)
         return tuple(_structures(header, found, like))
@@ -92,7 +99,9 @@ def check_frame_of_reference(header: Dataset, path: Path, like: Volume) -> None:
         )
 
 
-def _segmentation(structures: Sequence[Structure], source: Source, kind: str, uid: str | None) -> Any:
+def _segmentation(
+    structures: Sequence[Structure], pixels: NDArray[Any], source: Source, kind: str, uid: str | None
+) -> Any:
     """highdicom's object."""
     import highdicom
 
@@ -106,11 +115,6 @@ def _segmentation(structures: Sequence[Structure], source: Source, kind: str, ui
     positions = [
         highdicom.PlanePositionSequence("PATIENT", _position(source, k, lps)) for k in range(source.shape[2])
     ]
-    pixels: NDArray[Any]
-    if kind == "binary" and do_overlap(structures):
-        pixels = np.stack([s.mask.swapaxes(0, 2) for s in structures], axis=-1)  # (K, J, I, S)
-    else:
-        pixels = labels_of(structures).swapaxes(0, 2)  # (K, J, I)
     dataset = highdicom.seg.Segmentation(
         source_images=[source.headers[path] for path in headers],
         pixel_array=np.ascontiguousarray(pixels),
@@ -131,6 +135,7 @@ def _segmentation(structures: Sequence[Structure], source: Source, kind: str, ui
         ),
         plane_orientation=highdicom.PlaneOrientationSequence("PATIENT", first.axes),
         plane_positions=positions,
+        specific_character_set=character_set(structures, source),
     )
     if "ContentCreatorName" not in dataset:
         dataset.ContentCreatorName = ""  # type 2: may be empty, must be there
@@ -167,7 +172,7 @@ def _description(number: int, structure: Structure) -> Any:
 
     description = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=structure.name[:64] or f"structure {number}",
+        segment_label=label_text(structure.name) or f"structure {number}",
         segmented_property_category=code(meaning.category),
         segmented_property_type=code(meaning.kind),
         algorithm_type="SEMIAUTOMATIC",

@@ -18,6 +18,9 @@ from limnet.volume.dicom.reading import looks_like_dicom, opened
 from limnet.volume.frames import ENDINGS, has_frames, natural_order
 
 MOST_LISTED = 12  # series named in a message
+SAME_DIRECTION = 1e-3  # of a direction's components: scanners write one direction in many roundings
+SAME_SPACING_MM = 1e-4
+MOST_COMPARED = 64  # stacks a plane is compared with
 
 
 @dataclass(frozen=True)
@@ -110,15 +113,18 @@ def choose(found: Scan, where: str, name: str | None = None) -> Series:
 def _stacks(uid: str, members: Sequence[Instance]) -> list[Series]:
     """The stacks of one series."""
     unique = _without_copies(members)
-    by_grid: dict[tuple[object, ...], list[Plane]] = {}
     of_path = {instance.path: instance for instance in unique}
+    grids: dict[tuple[object, ...], list[list[Plane]]] = {}
     for instance in unique:
         for plane in instance.planes:
-            axes = None if plane.axes is None else tuple(round(n, 3) + 0.0 for n in plane.axes)
-            spacing = None if plane.spacing is None else tuple(round(n, 4) for n in plane.spacing)
-            key = (instance.rows, instance.columns, instance.samples, axes, spacing, plane.stack)
-            by_grid.setdefault(key, []).append(plane)
-    parts = [part for planes in by_grid.values() for part in split_phases(planes)]
+            key = (instance.rows, instance.columns, instance.samples, plane.stack)
+            alike = grids.setdefault(key, [])
+            near = next((g for g in alike[-MOST_COMPARED:] if _is_parallel(g[0], plane)), None)
+            if near is None:
+                alike.append([plane])
+            else:
+                near.append(plane)
+    parts = [part for alike in grids.values() for planes in alike for part in split_phases(planes)]
     stacks = []
     for n, part in enumerate(parts, start=1):
         own: dict[Path, list[Plane]] = {}
@@ -127,6 +133,18 @@ def _stacks(uid: str, members: Sequence[Instance]) -> list[Series]:
         name = uid if len(parts) == 1 else f"{uid}/{n}"
         stacks.append(Series(name, tuple(replace(of_path[p], planes=tuple(own[p])) for p in own)))
     return stacks
+
+
+def _is_parallel(one: Plane, other: Plane) -> bool:
+    """Whether two planes have the same directions and pixels of the same size, up to rounding."""
+    pairs = (
+        (one.axes, other.axes, SAME_DIRECTION),
+        (one.spacing, other.spacing, SAME_SPACING_MM),
+    )
+    return all(
+        a is b if a is None or b is None else all(abs(m - n) <= most for m, n in zip(a, b, strict=True))
+        for a, b, most in pairs
+    )
 
 
 def _without_copies(members: Sequence[Instance]) -> list[Instance]:

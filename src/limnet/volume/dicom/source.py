@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limnet.errors import GeometryError, OutputError, VolumeError
 from limnet.volume.dicom.arrange import Arrangement, arrange
@@ -14,10 +15,23 @@ from limnet.volume.dicom.instance import Instance, Plane
 from limnet.volume.dicom.reading import guarded, opened
 from limnet.volume.dicom.series import choose, dicom_in, scan
 from limnet.volume.geometry import Affine, Shape, grid_difference
+from limnet.volume.structure import Structure
 from limnet.volume.volume import Volume
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+
+
+MAY_BE_EMPTY = (  # in every DICOM result (type 2)
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+FORMS = {
+    "PatientSex": "[MFO]",
+    "PatientBirthDate": r"\d{8}",
+    "StudyDate": r"\d{8}",
+    "StudyTime": r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +78,13 @@ def read_source(path: str | Path, *, series: str | None = None, allow_gaps: bool
     path = Path(path)
     if not path.exists():
         raise VolumeError(f"{path}: no such file or folder; check the path")
-    chosen = choose(scan(dicom_in(path)), str(path), series)
+    files = dicom_in(path)
+    if not files:
+        raise OutputError(
+            f"{path}: no DICOM series, to which a DICOM result would refer; name the one it was made from"
+            f" (--dicom FOLDER, column dicom of a batch), or write .nii.gz or .seg.nrrd"
+        )
+    chosen = choose(scan(files), str(path), series)
     arrangement = arrange(chosen.planes, str(path), allow_gaps=allow_gaps)
     instances = {instance.path: instance for instance in chosen.instances}
     if not arrangement.is_placed or not chosen.instances[0].frame_of_reference:
@@ -75,11 +95,33 @@ def read_source(path: str | Path, *, series: str | None = None, allow_gaps: bool
     headers = {}
     for name in instances:
         with opened(name) as (header, _):
+            _completed(header)
             headers[name] = header
     first = chosen.instances[0]
     return Source(
         str(path), arrangement, instances, headers, (first.columns, first.rows, len(arrangement.planes))
     )
+
+
+def _completed(header: Dataset) -> None:
+    """Give a header what may be empty but must be there; anonymised series lack it, or hold other words."""
+    for word in MAY_BE_EMPTY:
+        value = str(header.get(word) or "")
+        form = FORMS.get(word)
+        if not value or (form is not None and not re.fullmatch(form, value.strip())):
+            setattr(header, word, "")
+
+
+def label_text(name: str) -> str:
+    """A name as DICOM keeps it: one line of up to 64 letters without backslash, which parts values."""
+    return " ".join(name.replace("\\", "/").split())[:64].strip()
+
+
+def character_set(structures: Sequence[Structure], source: Source) -> Any:
+    """How a result writes letters: as its series does, or in UTF-8 where a name has letters beyond ASCII."""
+    if all(structure.name.isascii() for structure in structures):
+        return source.first.get("SpecificCharacterSet") or None
+    return "ISO_IR 192"
 
 
 @contextmanager

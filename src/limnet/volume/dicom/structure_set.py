@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from limnet.volume.dicom.contour import contours_of, filled
 from limnet.volume.dicom.instance import whole
 from limnet.volume.dicom.reading import opened
 from limnet.volume.dicom.segmentation import check_frame_of_reference
-from limnet.volume.dicom.source import Source, written
+from limnet.volume.dicom.source import MAY_BE_EMPTY, Source, character_set, label_text, written
 from limnet.volume.geometry import swap_lps, to_index, to_world
 from limnet.volume.structure import Structure, colour_of, hex_colour
 from limnet.volume.volume import Volume
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # detached study management: what RTSTRUCT names a study by
 FLAT = 0.05  # of a slice: how far the points of a contour may lie apart across it
+MOST_REGIONS = 2000  # of a file; atlases have hundreds
+MOST_FILLED = 100  # times that the boxes round all contours may fill the volume
 CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 
 Points = NDArray[np.float64]
@@ -63,49 +66,52 @@ def read_structure_set(path: Path, like: Volume) -> tuple[Structure, ...]:
             for item in header.get("StructureSetROISequence") or ()
         }
         structures, num_passed = [], 0
-        for n, item in enumerate(header.get("ROIContourSequence") or ()):
+        regions = header.get("ROIContourSequence") or ()
+        if len(regions) > MOST_REGIONS:
+            raise VolumeError(
+                f"{path}: {len(regions):,} regions, of which up to {MOST_REGIONS:,} are read; split the file"
+            )
+        room = MOST_FILLED * math.prod(like.shape)
+        for n, item in enumerate(regions):
             number = whole(item.get("ReferencedROINumber"))
             colour = item.get("ROIDisplayColor")
             shade = hex_colour([int(c) for c in colour]) if colour and len(colour) == 3 else colour_of(n)
             contours = item.get("ContourSequence") or ()
             closed = [c for c in contours if str(c.get("ContourGeometricType", CLOSED[0])) in CLOSED]
             num_passed += len(contours) - len(closed)
-            where = _region([_points(contour, path) for contour in closed], like, path)
+            where, area = _region([_points(contour, path) for contour in closed], like, path, room)
+            room -= area
             structures.append(Structure.at(names.get(number) or f"region {number}", where, like.shape, shade))
-        if num_passed:
-            warnings.warn(
-                f"{path}: {num_passed} contours are points or open lines and enclose nothing; passed by",
-                LimNetWarning,
-                stacklevel=2,
-            )
-        return tuple(structures)
-
-
-def _region(contours: list[Points], like: Volume, path: Path) -> NDArray[np.int64]:
-    """Positions (N,) in the flat volume of what contours, in LPS mm, enclose."""
-    planes: dict[float, list[Points]] = {}
-    axis = None
-    for points in contours:
-        index = to_index(like.affine, points * (-1.0, -1.0, 1.0))  # (N, 3)
-        spread = np.ptp(index, axis=0)
-        across = int(np.argmin(spread)) if axis is None else axis
-        if spread[across] > FLAT:
-            raise GeometryError(
-                f"{path}: contours are not parallel to the slices of {like.source}; it belongs to another"
-                f" scan, or must be resampled first"
-            )
-        if axis is None and np.sort(spread)[1] > FLAT:
-            axis = across
-        planes.setdefault(round(float(index[:, across].mean()), 2), []).append(
-            np.delete(index, across, axis=1)
+    if num_passed:
+        warnings.warn(
+            f"{path}: {num_passed} contours are points or open lines and enclose nothing; passed by",
+            LimNetWarning,
+            stacklevel=2,
         )
-    if not planes or axis is None:
-        return np.zeros(0, np.int64)
-    nearest: dict[int, float] = {}
-    for depth in planes:
+    return tuple(structures)
+
+
+def _region(contours: list[Points], like: Volume, path: Path, room: int) -> tuple[NDArray[np.int64], int]:
+    """Positions (N,) in the flat volume of what contours, in LPS mm, enclose; pixels of the boxes round them.
+
+    VolumeError when these are more than `room`: no reader should fill a volume over and over.
+    """
+    indices = [to_index(like.affine, points * (-1.0, -1.0, 1.0)) for points in contours]  # (N, 3) each
+    spreads = [np.ptp(index, axis=0) for index in indices]
+    wide = [n for n, spread in enumerate(spreads) if np.sort(spread)[1] > FLAT]  # others enclose nothing
+    if not wide:
+        return np.zeros(0, np.int64), 0
+    axis = int(np.argmin(sum(spreads[n] for n in wide)))
+    if any(spreads[n][axis] > FLAT for n in wide):
+        raise GeometryError(
+            f"{path}: contours are not parallel to the slices of {like.source}; it belongs to another"
+            f" scan, or must be resampled first"
+        )
+    nearest: dict[int, tuple[float, list[Points]]] = {}
+    for depth, members in _planes(np.array([indices[n][:, axis].mean() for n in wide])):
         k = round(depth)
-        if k not in nearest or abs(depth - k) < abs(nearest[k] - k):
-            nearest[k] = depth
+        if k not in nearest or abs(depth - k) < abs(nearest[k][0] - k):
+            nearest[k] = depth, [np.delete(indices[wide[m]], axis, axis=1) for m in members]
     outside = [k for k in nearest if not 0 <= k < like.shape[axis]]
     if outside:
         raise GeometryError(
@@ -113,11 +119,28 @@ def _region(contours: list[Points], like: Volume, path: Path) -> NDArray[np.int6
         )
     rest = [a for a in range(3) if a != axis]
     found = []
-    for k, depth in nearest.items():
-        inside = np.argwhere(filled(planes[depth], (like.shape[rest[0]], like.shape[rest[1]])))
+    size = np.array([like.shape[a] for a in rest])
+    area = 0
+    for k, (_, polygons) in nearest.items():
+        corners = np.concatenate(polygons)
+        low = np.clip(np.floor(corners.min(0)), 0, size).astype(np.int64)  # the box around them is enough
+        height, width = np.clip(np.floor(corners.max(0)) + 1, low, size).astype(np.int64) - low
+        area += int(height * width)
+        if area > room:
+            raise VolumeError(
+                f"{path}: its contours would fill {like.source} more than {MOST_FILLED} times; it is damaged"
+            )
+        inside = np.argwhere(filled([p - low for p in polygons], (int(height), int(width)))) + low
         index = np.insert(inside, axis, k, axis=1)
         found.append(np.ravel_multi_index(tuple(index.T), like.shape).astype(np.int64))
-    return np.concatenate(found)
+    return np.concatenate(found), area
+
+
+def _planes(depths: NDArray[np.float64]) -> list[tuple[float, list[int]]]:
+    """(depth, which contours) of every plane; files round, so contours of one plane may differ a little."""
+    order = np.argsort(depths, kind="stable")
+    ends = np.flatnonzero(np.diff(depths[order]) > FLAT) + 1
+    return [(float(depths[part].mean()), part.tolist()) for part in np.split(order, ends)]
 
 
 def _points(contour: Dataset, path: Path) -> Points:
@@ -142,14 +165,13 @@ def _structure_set(structures: Sequence[Structure], source: Source, uid: str | N
 
     first = source.first
     dataset = Dataset()
-    for word in (
-        *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate"),
-        *("StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName", "SpecificCharacterSet"),
-    ):
-        if word in first:
-            dataset[word] = first[word]
-        elif word != "SpecificCharacterSet":
-            setattr(dataset, word, "")
+    for word in (*MAY_BE_EMPTY, "StudyInstanceUID"):
+        dataset[word] = first[word]
+    letters = character_set(structures, source)
+    if letters is not None:
+        dataset.SpecificCharacterSet = letters
+    dataset.FrameOfReferenceUID = first.FrameOfReferenceUID
+    dataset.PositionReferenceIndicator = first.get("PositionReferenceIndicator") or ""
     dataset.SOPClassUID = UID(SOP_CLASS)
     dataset.SOPInstanceUID = UID(uid) if uid else generate_uid()
     dataset.SeriesInstanceUID = generate_uid()
@@ -167,7 +189,7 @@ def _structure_set(structures: Sequence[Structure], source: Source, uid: str | N
         region, contour, observation = Dataset(), Dataset(), Dataset()
         region.ROINumber = number
         region.ReferencedFrameOfReferenceUID = first.FrameOfReferenceUID
-        region.ROIName = structure.name[:64]
+        region.ROIName = label_text(structure.name)
         region.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
         contour.ROIDisplayColor = list(structure.rgb)
         contour.ContourSequence = _contours(structure, source)
