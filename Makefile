@@ -4,7 +4,7 @@
 #   make demo-cli   segment the sample volume with scripted clicks; mask and montage go to demo/
 #   make test     run the whole test suite (installs all extras, torch and ray among them)
 #   make test-viewers   the real napari plugin, headless, on a server of ours (1.3 GB in build/viewers)
-#   make check    format, lint, types, import contracts, fast tests
+#   make check    format, lint, types, import contracts, fast tests; not these with TESTED=yes, after make test
 #   make clean    remove .venv, so that the next of these sets up anew
 
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
@@ -30,7 +30,7 @@ check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not slow"
+	$(if $(TESTED),,$(BIN)/python -m pytest -m "not slow")
 
 # The plugin's environment is its own: napari brings 1.3 GB that nothing else needs.
 VIEWERS ?= build/viewers

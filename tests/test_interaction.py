@@ -12,9 +12,7 @@ from limnet.interaction import (
     NUM_ZOOMS,
     ZOOM_STEP,
     PlaneClick,
-    Shown,
     bounds,
-    mirrored_probability,
     obey,
     prompt_probability,
     refit,
@@ -59,23 +57,6 @@ def test_nothing_is_found_outside_the_plane() -> None:
     found = prompt_probability(Recorder(), view, GREY, [PlaneClick(3, 3, True)], NOTHING)
     np.testing.assert_array_equal(found, view.inside)
     assert 0 < found.sum() < found.size
-
-
-def test_likeness_is_that_to_the_object_on_another_prompted_slice() -> None:
-    model, view = Recorder(), View(PLANE, (19.5, 19.5), 32.0, SIZE)
-    image = np.full((3, SIZE, SIZE), 0.2, np.float32)
-    image[:, 16:] = 0.8
-    there = image[:, ::-1]  # bright above
-    bright = (there[0] > 0.5).astype(np.float32)
-    clicked = [PlaneClick(10, 20, False)]
-    mirrored_probability(model, view, image, clicked, NOTHING)
-    assert not model.asked[3][0].any()  # nothing was clicked that the object could be like
-    mirrored_probability(model, view, image, clicked, NOTHING, Shown(there, bright))
-    # the last of the mirror images is turned by half: bright is above there
-    likeness = model.asked[3][0]
-    assert likeness[:16].min() > 0.9 and likeness[16:].max() < 0.1
-    mirrored_probability(model, view, image, clicked, NOTHING, Shown(there, NOTHING))
-    assert not model.asked[3][0].any()  # an empty slice shows nothing
 
 
 def test_zoom_levels_step_from_close_to_the_whole_plane() -> None:

@@ -62,45 +62,6 @@ def obeys(session: Session) -> bool:
     return all(mask[index] == positive for index, positive in last.items())
 
 
-# Prompts
-
-
-class LookingLimNet(FakeLimNet):
-    """Keeps the likeness that the last click came with."""
-
-    likeness = np.zeros((0, 0), np.float32)
-
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
-        self.likeness = hints[0]
-        return super().interaction(image, previous, clicks, hints)
-
-
-def test_a_later_click_is_told_what_the_object_looks_like_on_another_prompted_slice() -> None:
-    model = LookingLimNet()
-    session = session_of(model)
-    session.click(at(5))
-    session.propagate()
-    session.click((2, 2, 10), positive=False)  # nothing on its own slice says what the object is like
-    assert (model.likeness > 0.5).any() and not (model.likeness > 0.5).all()
-
-
-def test_the_nearest_other_prompted_slice_that_holds_the_object_is_shown() -> None:
-    session = session_of()
-    assert session._shown(2, 5) is None
-    session.click(at(5))
-    assert session._shown(2, 5) is None  # itself is no other
-    session.propagate()
-    session.paint(np.zeros((24, 24)), 9)
-    shown = session._shown(2, 10)
-    assert shown is not None and shown[0] == 5
-    assert np.array_equal(shown[1], session.slice_mask(5))
-    session.click(at(11))
-    for index, nearest in ((10, 11), (11, 5), (6, 5), (8, 5)):  # at the same distance the former
-        shown = session._shown(2, index)
-        assert shown is not None and shown[0] == nearest
-    assert session._shown(0, 12) is None
-
-
 # Sweeps
 
 

@@ -122,27 +122,6 @@ def test_a_mask_carried_past_the_objects_end_is_clicked_away() -> None:
     assert [click.positive for (click,) in slices.clicks] == [False, False]
 
 
-@pytest.mark.parametrize(("refine", "shown", "told"), [(0.0, 0.0, False), (0.0, 1.0, True), (1.0, 0.0, True)])
-def test_later_samples_are_told_what_the_object_looks_like_on_the_other_slice(
-    refine: float, shown: float, told: bool
-) -> None:
-    image, truth = squares(2, batch=6)
-    image[:, 1] += 0.15  # brighter: the clicked intensities are others than those of slice 0
-    slices = clicked((image, truth), refine=refine, carried=0, shown=shown)
-    slices.click()
-    _, _, _, hints = slices.inputs()
-    assert np.isfinite(slices.likeness).all() == told
-    if told:
-        assert np.array_equal(hints[:, 0].numpy(), slices.likeness)
-
-
-def test_nothing_is_told_of_a_slice_that_does_not_hold_the_object_nor_by_a_clip_of_one() -> None:
-    image, truth = squares(2, batch=3)
-    truth[:, 1] = 0
-    assert np.isnan(clicked((image, truth), refine=1, carried=0).likeness).all()
-    assert np.isnan(clicked(squares(1, batch=3), refine=1).likeness).all()
-
-
 def test_a_seed_picks_the_same_slices_and_masks() -> None:
     clips = squares(3, batch=8)
     one, same, other = (clicked(clips, seed).previous for seed in (3, 3, 4))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.interaction import GROWTH, MAX_GROWTHS, PlaneClick, Shown, bounds, merge, mirrored_probability
+from limnet.interaction import GROWTH, MAX_GROWTHS, PlaneClick, bounds, merge, mirrored_probability
 from limnet.law import Law, Placed, area_of, points_of
 from limnet.lens import Lens, image_through, lens_at, plane_of
 from limnet.model import LimNet
@@ -46,9 +46,6 @@ class Question:
     law: Law  # of all prompts, this one included
     lens: Lens | None  # in use so far
     occupied: Callable[[], Mask]  # (h, w), where any slice of the axis holds the object
-    shown: tuple[int, Mask] | None = (
-        None  # the nearest other prompted slice with the object, and its mask (h, w)
-    )
 
 
 def answer(model: LimNet, question: Question) -> tuple[Mask, Lens]:
@@ -76,7 +73,7 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
         image = image_through(volume, lens, index)
         seen = points if len(points) <= MANY else _thinned(points, lens.view)
         previous = lens.view.look(before.astype(np.float32))[0]
-        probability = mirrored_probability(model, lens.view, image, seen, previous, _shown(question, lens))
+        probability = mirrored_probability(model, lens.view, image, seen, previous)
         if growth == MAX_GROWTHS or lens.view.is_whole or not lens.view.is_touched(probability > 0.5):
             break
         lens = lens_at(volume, axis, index, lens.view.grown(GROWTH))
@@ -84,15 +81,6 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
     if len(touched) == 1:
         return merge(before, proposed, touched[0]), lens
     return _merge_along(before, proposed, touched), lens
-
-
-def _shown(question: Question, lens: Lens) -> Shown | None:
-    """The other prompted slice through a lens."""
-    if question.shown is None:
-        return None
-    index, mask = question.shown
-    image = image_through(question.volume, lens, index)
-    return Shown(image, lens.view.look(mask.astype(np.float32))[0])
 
 
 def _merge_along(previous: Mask, proposed: Mask, points: Sequence[PlaneClick]) -> Mask:

@@ -159,14 +159,6 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
     return likeness
 
 
-def shown_likeness(image: Maps, shown: Maps, mask: Maps) -> Maps:
-    """`mask_likeness` to the object on another slice, in full size.
-
-    (B, C, H, W) twice and the mask (B, H, W) in [0, 1] -> (B, H, W).
-    """
-    return double(mask_likeness(halve(image), halve(shown), halve(mask) > 0.5))
-
-
 def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
     """Hints of the memory model: what the neighbour's mask (B, H, W) suggests here -> (B, 3, H, W).
 

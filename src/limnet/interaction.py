@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.hints import click_hints, click_maps, shown_likeness
+from limnet.hints import click_hints, click_maps
 from limnet.model import LimNet
 from limnet.prompt import Click
 from limnet.view import Plane, View, min_side_mm, view_around, whole_view
@@ -51,30 +50,11 @@ def prompt_probability(
     return model.interaction(image, previous, *_told(view, image, clicks)) * view.inside
 
 
-class Shown(NamedTuple):
-    """Another prompted slice, through the same view: what the object looks like."""
-
-    image: Image  # (3, H, W)
-    mask: Image  # (H, W), in [0, 1]
-
-
 def mirrored_probability(
-    model: LimNet,
-    view: View,
-    image: Image,
-    clicks: Sequence[PlaneClick],
-    previous: Image,
-    shown: Shown | None = None,
+    model: LimNet, view: View, image: Image, clicks: Sequence[PlaneClick], previous: Image
 ) -> Image:
-    """As `prompt_probability`, the mean over the view and its mirror images, which errs less often.
-
-    With another prompted slice, likeness is that to the object there, not to the intensities clicked here.
-    """
+    """As `prompt_probability`, the mean over the view and its mirror images, which errs less often."""
     maps, hints = _told(view, image, clicks)
-    if shown is not None and shown.mask.any():
-        channels = max(_colours(image), _colours(shown.image))
-        seen_there = (image[None, :channels], shown.image[None, :channels], shown.mask[None])
-        hints[0] = shown_likeness(*seen_there)[0]
 
     def seen(mirror: tuple[int, ...]) -> Image:
         flipped = (np.flip(array, mirror) for array in (image, previous, maps, hints))

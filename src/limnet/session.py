@@ -356,7 +356,6 @@ class Session:
             law=Law([*self.history.placed(), placed], self.volume.shape),
             lens=lens if lens is not None and lens.axis == axis else None,
             occupied=lambda: self._occupied(axis),
-            shown=self._shown(axis, placed.index),
         )
         mask, lens = answer(self.model, question)
         self._do(Prompted(axis, prompt, mask, lens))
@@ -371,16 +370,6 @@ class Session:
             rows, columns = (slice(a, b) for n, (a, b) in enumerate(zip(low, high, strict=True)) if n != axis)
             occupied[rows, columns] = self.history.part(low, high).any(axis)
         return occupied
-
-    def _shown(self, axis: int, index: int) -> tuple[int, Mask] | None:
-        """The prompted slice along an axis nearest to `index` that holds the object, and its mask (h, w)."""
-        waiting = {prompted.slice_index for prompted in self.history.pending if prompted.axis == axis}
-        others = self._prompted_along(axis) | waiting
-        for other in sorted(others - {index}, key=lambda other: (abs(other - index), other)):
-            mask = self.slice_mask(other, axis)
-            if mask.any():
-                return other, mask
-        return None
 
     def forget_slices(self) -> None:
         """Let go of what is kept of slices; the next sweep encodes them again. Changes no mask."""

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from limnet.answer import LOOKS
-from limnet.hints import by_colour, click_hints, click_maps, shown_likeness
+from limnet.hints import by_colour, click_hints, click_maps
 from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, leak, perturb
 from limnet.training.device import moved
@@ -22,8 +21,6 @@ from limnet.training.losses import batch_dice, mask_loss
 from limnet.training.pair import Pair, varied
 from limnet.training.prompting import Area, drawn_box, drawn_lasso, scribble
 from limnet.training.recipe import ClicksConfig
-
-Array = NDArray[np.float32]
 
 VALIDATION_ROUNDS = 3
 VALIDATION_PAIRS = 256  # held-out ones, at most
@@ -40,9 +37,7 @@ class ClickedSlices:
         config: ClicksConfig,
         rng: np.random.Generator,
         previous: Tensor | None = None,
-        likeness: Array | None = None,
     ) -> None:
-        """`likeness` (B, H, W) is that to another prompted slice, NaN where there is none."""
         self.image = image  # (B, 3, H, W)
         self.truth = truth.numpy() > 0.5  # (B, H, W)
         self.config = config
@@ -51,7 +46,6 @@ class ClickedSlices:
         self.areas: list[Area | None] = [None for _ in image]  # that the network is being told of
         self.num_prompts = 0
         self.previous = torch.zeros_like(image[:, :1]) if previous is None else previous  # (B, 1, H, W)
-        self.likeness = np.full(self.truth.shape, np.nan, np.float32) if likeness is None else likeness
 
     @classmethod
     def of_clips(
@@ -60,31 +54,23 @@ class ClickedSlices:
         """One slice of each clip (B, S, 3, H, W), (B, S, H, W): the prompt slice, or a mask to refine.
 
         A mask to refine is what a sweep would leave: the mask of the clip's first slice on its last one
-        (drifted, or carried past the object's end), or the slice's own truth, perturbed; some leak. The other
-        of the two slices was prompted before; where there is nothing to refine, sometimes.
+        (drifted, or carried past the object's end), or the slice's own truth, perturbed; some leak.
         """
-        ends, last = torch.zeros((len(image), 2), dtype=torch.long), truth.shape[1] - 1
+        chosen = torch.zeros(len(image), dtype=torch.long)
         previous = torch.zeros_like(truth[:, :1])  # (B, 1, H, W)
-        is_later = np.zeros(len(image), bool)
         for index, masks in enumerate(truth.numpy() > 0.5):
-            ends[index, 1] = last
             if rng.random() >= config.refine:
-                is_later[index] = rng.random() < config.shown
                 continue
-            mask, is_later[index] = masks[0], True
+            mask = masks[0]
             if rng.random() < config.carried:
-                ends[index] = torch.tensor([last, 0])
-            if ends[index, 0] == 0 or rng.random() < 0.5:
+                chosen[index] = len(masks) - 1
+            if chosen[index] == 0 or rng.random() < 0.5:
                 mask = perturb(mask, rng)
             if rng.random() < config.leak:
-                mask = leak(image[index, ends[index, 0]].numpy(), mask, rng)
+                mask = leak(image[index, chosen[index]].numpy(), mask, rng)
             previous[index, 0] = torch.from_numpy(mask.astype(np.float32))
-        every, (chosen, others) = torch.arange(len(image)), ends.T
-        there = truth[every, others].numpy() > 0.5
-        there = np.stack([perturb(mask, rng) if rng.random() < 0.5 else mask for mask in there])
-        likeness = likeness_to(image[every, chosen], image[every, others], there)
-        likeness[~is_later | (ends[:, 0] == ends[:, 1]).numpy()] = np.nan
-        return cls(image[every, chosen], truth[every, chosen], config, rng, previous, likeness)
+        every = torch.arange(len(image))
+        return cls(image[every, chosen], truth[every, chosen], config, rng, previous)
 
     @classmethod
     def of_pairs(cls, pairs: Sequence[Pair], config: ClicksConfig, rng: np.random.Generator) -> ClickedSlices:
@@ -93,9 +79,7 @@ class ClickedSlices:
         image = torch.from_numpy(np.stack([pair.images[0] for pair in pairs]).astype(np.float32) / 255)
         truth = torch.from_numpy(np.stack([pair.masks[0] for pair in pairs]).astype(np.float32))
         previous = torch.from_numpy(np.stack(chosen).astype(np.float32))[:, None]
-        shown = torch.from_numpy(np.stack([pair.images[1] for pair in pairs]).astype(np.float32) / 255)
-        likeness = likeness_to(image, shown, np.stack([pair.masks[3] for pair in pairs]))
-        return cls(image, truth, config, rng, previous, likeness)
+        return cls(image, truth, config, rng, previous)
 
     def with_others(self, others: ClickedSlices) -> ClickedSlices:
         """These and others as one batch, before the first click."""
@@ -104,8 +88,7 @@ class ClickedSlices:
             for both in zip((self.image, self.previous), (others.image, others.previous), strict=True)
         )
         truth = torch.from_numpy(np.concatenate([self.truth, others.truth]).astype(np.float32))
-        likeness = np.concatenate([self.likeness, others.likeness])
-        return ClickedSlices(image, truth, self.config, self.rng, previous, likeness)
+        return ClickedSlices(image, truth, self.config, self.rng, previous)
 
     def click(self) -> None:
         """Each slice gets a prompt on its largest error; a perfect slice gets none.
@@ -153,7 +136,6 @@ class ClickedSlices:
                 for pixel in pixels:
                     seeds[sign, index][pixel] = True
         hints = by_colour(self.image.numpy(), *seeds, hints=click_hints)
-        hints[:, 0] = np.where(np.isnan(self.likeness), hints[:, 0], self.likeness)
         return self.image, self.previous, torch.from_numpy(maps), torch.from_numpy(hints)
 
     @torch.no_grad()
@@ -163,13 +145,6 @@ class ClickedSlices:
         network.eval()
         self.previous = (network(*moved(self.inputs(), network)) > 0).float().cpu()
         network.train(training)
-
-
-def likeness_to(image: Tensor, shown: Tensor, mask: NDArray[np.bool_]) -> Array:
-    """Likeness of slices (B, 3, H, W) to the object on others, (B, H, W); NaN where these do not hold it."""
-    found = shown_likeness(image.numpy(), shown.numpy(), mask.astype(np.float32))
-    found[~mask.any((1, 2))] = np.nan
-    return found
 
 
 class InteractionStep:
@@ -224,7 +199,7 @@ class InteractionStep:
         """
         result: dict[str, float] = {}
         for name, refine in (("dice", 0.0), ("carried", 1.0)):
-            config = ClicksConfig(refine=refine, carried=1, central=1, shown=0)
+            config = ClicksConfig(refine=refine, carried=1, central=1)
             slices = ClickedSlices.of_clips(image, truth, config, np.random.default_rng(0))
             result |= self._after_clicks(name, slices)
         if self.held_out:
