@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ import limnet
 from doubles import FakeLimNet
 
 CENTRE = (20, 16, 6)  # of the ball, in voxels
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs ignore Ctrl-C, and so would
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the commands that the tests start and stop
 
 
 @dataclass(frozen=True)
