@@ -127,11 +127,9 @@ class Crossing:
         self.planes = planes_across(found, axis, volume.shape[axis])
         self._first = [self.planes.start if n == axis else 0 for n in range(3)]
         self._steps = [self.planes.step if n == axis else 1 for n in range(3)]
-        self._beside = (
-            tuple(  # all planes, but of each only what lies in line with the object: volumes are large
-                slice(None) if n == axis else slice(a, b)
-                for n, (a, b) in enumerate(zip(*found.box, strict=True))
-            )
+        # All planes, but of each only what lies in line with the object: volumes are large.
+        self._beside = tuple(
+            slice(None) if n == axis else slice(a, b) for n, (a, b) in enumerate(zip(*found.box, strict=True))
         )
         self.shape = volume.shape
         self.volume = _at(volume, axis, self.planes)
