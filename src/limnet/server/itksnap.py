@@ -9,7 +9,6 @@ the server and no time limit of its own. "Reset" comes when the user takes anoth
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -23,9 +22,9 @@ from limnet.compat import given
 from limnet.compat.order import voxel_of
 from limnet.server.itksnap_wire import Placed, read_drawing, read_image, read_placed, reply
 from limnet.server.nni_lease import Lease, LeaseGone, Leases, NniSettings
-from limnet.server.nni_talk import Talk
+from limnet.server.nni_talk import Talk, talking
 from limnet.server.nni_wire import BadRequest, Body, ProtocolRoute
-from limnet.server.refusals import Conflict, NotFound
+from limnet.server.refusals import NotFound
 from limnet.server.room import Room, RoomDep
 from limnet.server.viewer_user import ViewerDep
 
@@ -58,11 +57,7 @@ router = APIRouter(route_class=SnapRoute, include_in_schema=False)
 
 def install(app: FastAPI, room: Room) -> None:
     """Let an application speak the protocol."""
-    limits = NniSettings(
-        max_sessions=room.settings.nni_sessions,
-        idle_seconds=room.settings.nni_idle_hours * 3600,
-        liveness_seconds=LIVENESS_SECONDS,
-    )
+    limits = NniSettings.of(room.settings, liveness_seconds=LIVENESS_SECONDS)
     app.state.snap_leases = Leases(room.settings.work_dir / "itksnap", limits)
     app.include_router(router)
 
@@ -190,13 +185,10 @@ async def lasso(request: Request, room: RoomDep, talk_with: TalkDep, foreground:
 @contextmanager
 def _talk(room: Room, leases: Leases, lease: Lease) -> Iterator[Talk]:
     """Speak for a session, alone; what changed of it is on disk afterwards."""
-    deadline = time.monotonic() + REPLY_SECONDS
-    if not lease.lock.acquire(timeout=REPLY_SECONDS):
-        raise Conflict("an earlier request of this session is still being answered; wait for it")
     try:
-        yield Talk(room, leases, lease, deadline)
+        with talking(room, leases, lease, REPLY_SECONDS) as talk:
+            yield talk
     finally:
-        lease.lock.release()
         leases.write()
 
 

@@ -28,8 +28,7 @@ from limnet.compat.order import voxel_of
 from limnet.errors import PromptError
 from limnet.prompt import Click, Voxel
 from limnet.server.nni_lease import Lease
-from limnet.server.nni_talk import Talk
-from limnet.server.refusals import Conflict
+from limnet.server.nni_talk import Talk, talking
 from limnet.server.room import Room
 from limnet.session import Session
 
@@ -114,13 +113,8 @@ class MonaiTalks:
             while len(self._told) > MAX_TALKS:
                 self._told.popitem(last=False)
             told = self._told[key]
-        deadline = time.monotonic() + REPLY_SECONDS
-        if not told.lease.lock.acquire(timeout=REPLY_SECONDS):
-            raise Conflict("an earlier request about this label is still being answered; wait for it")
-        try:
-            yield Talk(self._room, self, told.lease, deadline), told
-        finally:
-            told.lease.lock.release()
+        with talking(self._room, self, told.lease, REPLY_SECONDS) as talk:
+            yield talk, told
 
 
 def read_points(params: dict[str, Any]) -> list[Point]:

@@ -27,6 +27,7 @@ from limnet.compat.dialogue import Dialogue
 from limnet.errors import ConfigError
 from limnet.server.keys import write_private
 from limnet.server.refusals import Refusal
+from limnet.server.settings import ServerSettings
 from limnet.server.sweeps import Sweep
 
 FILE = "leases.json"
@@ -54,6 +55,12 @@ class NniSettings:
     idle_seconds: float = 12 * 3600.0  # without an action; a lease costs nothing while nothing happens
     liveness_seconds: float = 60.0  # without a sign of life; after it a lease makes room when room is needed
     reply_seconds: float = 45.0  # after which what is there is sent; clients wait 60 s
+
+    @classmethod
+    def of(cls, settings: ServerSettings, **others: float) -> NniSettings:
+        """As the server is told; `others` are fields that its settings do not know."""
+        idle_seconds = settings.nni_idle_hours * 3600
+        return cls(max_sessions=settings.nni_sessions, idle_seconds=idle_seconds, **others)
 
     def __post_init__(self) -> None:
         for name in ("max_sessions", "idle_seconds", "liveness_seconds"):

@@ -62,6 +62,21 @@ class Endings(Protocol):
         """It is."""
 
 
+@contextmanager
+def talking(room: Room, leases: Endings, lease: Lease, seconds: float) -> Iterator[Talk]:
+    """Speak for a lease, alone, and answer within `seconds`; 0 waits for earlier requests without end.
+
+    Conflict when an earlier request of it is still being answered then.
+    """
+    deadline = time.monotonic() + seconds
+    if not lease.lock.acquire(timeout=seconds or -1):
+        raise Conflict("an earlier request of this session is still being answered; wait for it")
+    try:
+        yield Talk(room, leases, lease, deadline)
+    finally:
+        lease.lock.release()
+
+
 class Talk:
     """The protocol's verbs for one lease, whose lock is held."""
 

@@ -8,7 +8,6 @@ What is shared and which lock guards it: `nni_lease.py`. Paths and names are the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,9 +21,8 @@ from limnet.compat import given
 from limnet.compat.capabilities import Capabilities, capabilities
 from limnet.server import nnia
 from limnet.server.nni_lease import AtCapacity, Lease, Leases, NniSettings
-from limnet.server.nni_talk import Talk, shape_of
+from limnet.server.nni_talk import Talk, shape_of, talking
 from limnet.server.nni_wire import BadRequest, Body, ProtocolRoute, flag, read, reply, table_of
-from limnet.server.refusals import Conflict
 from limnet.server.room import Room, UserDep, room_of
 
 MIB = 2**20
@@ -37,10 +35,8 @@ router = APIRouter(route_class=ProtocolRoute, include_in_schema=False)
 
 def install(app: FastAPI, room: Room, settings: NniSettings | None = None) -> None:
     """Let an application speak the protocol."""
-    limits = NniSettings(
-        max_sessions=room.settings.nni_sessions, idle_seconds=room.settings.nni_idle_hours * 3600
-    )
-    app.state.leases = Leases(room.settings.work_dir / "nninteractive", settings or limits)
+    limits = settings or NniSettings.of(room.settings)
+    app.state.leases = Leases(room.settings.work_dir / "nninteractive", limits)
     app.include_router(router)
 
 
@@ -266,13 +262,10 @@ async def _add_drawing(
 @contextmanager
 def _talk(room: Room, leases: Leases, lease: Lease) -> Iterator[Talk]:
     """Speak for a lease, alone; what changed of it is on disk afterwards."""
-    deadline = time.monotonic() + leases.settings.reply_seconds
-    if not lease.lock.acquire(timeout=leases.settings.reply_seconds or -1):
-        raise Conflict("an earlier request of this session is still being answered; wait for it")
     try:
-        yield Talk(room, leases, lease, deadline)
+        with talking(room, leases, lease, leases.settings.reply_seconds) as talk:
+            yield talk
     finally:
-        lease.lock.release()
         leases.write()
 
 

@@ -35,10 +35,10 @@ from limnet.compat import given
 from limnet.compat.order import turned, volume_of
 from limnet.errors import LimNetError
 from limnet.server.nni_lease import Lease, LeaseGone
-from limnet.server.nni_talk import Prediction, Talk
+from limnet.server.nni_talk import Prediction, Talk, talking
 from limnet.server.nni_wire import BadRequest, Body, read, table_of
 from limnet.server.packed import gunzip, read_npy
-from limnet.server.refusals import Conflict, Forbidden, KeyNeeded, Refusal
+from limnet.server.refusals import Forbidden, KeyNeeded, Refusal
 from limnet.server.room import Room, RoomDep
 from limnet.server.viewer_user import ViewerDep
 
@@ -129,16 +129,13 @@ class LegacyTalks:
             self._refused.pop(user, None)
             now = time.time()
             lease = self._leases.setdefault(user, Lease("legacy", user, acted=now, heard=now))
-        if not lease.lock.acquire(timeout=REPLY_SECONDS):
-            raise Conflict("an earlier request is still being answered; wait for it")
         try:
-            if lease.volume_id is None and not is_new:
-                raise _NoImage(NO_IMAGE)
-            yield Talk(self._room, self, lease, time.monotonic() + REPLY_SECONDS)
+            with talking(self._room, self, lease, REPLY_SECONDS) as talk:
+                if lease.volume_id is None and not is_new:
+                    raise _NoImage(NO_IMAGE)
+                yield talk
         except LeaseGone:
             raise _NoImage(NO_IMAGE) from None  # deleted in the annotator: the plugin sends it again
-        finally:
-            lease.lock.release()
 
 
 plain = APIRouter(route_class=LegacyRoute, include_in_schema=False)
