@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from doubles import FakeLimNet
 from limnet.model import LimNet
 from limnet.server.app import create_app
 from limnet.server.nni_lease import Leases, NniSettings
@@ -48,6 +50,15 @@ def serving(
         thread.join(20)
         sock.close()
     assert not thread.is_alive()
+
+
+@contextmanager
+def serving_viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server for all tests of a module; its users may open what tests have written."""
+    allowed = (tmp_path_factory.getbasetemp().resolve(),)
+    work = tmp_path_factory.mktemp("work")
+    with serving(work, FakeLimNet(size=64), allowed=allowed, nni_sessions=200) as (url, _):
+        yield url
 
 
 def emptied(address: str) -> str:

@@ -15,18 +15,16 @@ import numpy as np
 import pytest
 import SimpleITK
 from nnInteractive.inference.remote import nnInteractiveRemoteInferenceSession
-from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from doubles import FakeLimNet
 from limnet.server.keys import Keyring
 from limnet.volume import read_volume
-from nni_server import emptied, free_port, serving
+from nni_server import emptied, free_port, serving, serving_viewers
 from snap_client import Generation, Snap, image_of
+from viewer_scene import SHAPE, box_mask, scan, square
 
 POINT = (25, 4, 7)  # x, y, z
-SHAPE = (14, 20, 40)  # z, y, x
-BOX = (slice(4, 11), slice(2, 9), slice(20, 31))  # which no order but (z, y, x) puts around the point
 ORACLE = Path(__file__).parents[1] / "build" / "itksnap-dls"
 BOTH = pytest.mark.parametrize("generation", ["v1", "v2"])
 
@@ -38,36 +36,14 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for all tests that need not end it; its users may open what tests have written."""
-    allowed = (tmp_path_factory.getbasetemp().resolve(),)
-    work = tmp_path_factory.mktemp("work")
-    with serving(work, FakeLimNet(size=64), allowed=allowed, nni_sessions=200) as (url, _):
+    """For all tests that need not end it."""
+    with serving_viewers(tmp_path_factory) as url:
         yield url
 
 
 @pytest.fixture
 def address(server: str) -> str:
     return emptied(server)
-
-
-def scan() -> NDArray[np.int16]:
-    """A bright box in the dark, (z, y, x)."""
-    array = np.zeros(SHAPE, np.int16)
-    array[BOX] = 100
-    return array
-
-
-def box_mask() -> NDArray[np.int8]:
-    mask = np.zeros(SHAPE, np.int8)
-    mask[BOX] = 1
-    return mask
-
-
-def square() -> NDArray[np.uint8]:
-    """A drawing on slice 7."""
-    drawn = np.zeros(SHAPE, np.uint8)
-    drawn[7, 3:6, 24:27] = 1
-    return drawn
 
 
 def ready(address: str, generation: Generation = "v1", model: str = "limnet", **http: Any) -> Snap:

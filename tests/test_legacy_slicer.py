@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from doubles import FakeLimNet
 from legacy_slicer import Plugin, PluginError, packed
 from limnet.server.keys import Keyring
-from nni_server import emptied, free_port, serving
+from nni_server import emptied, free_port, serving, serving_viewers
 from snap_client import image_of
+from viewer_scene import SHAPE, box_mask, scan, square
 
 POINT = (7, 4, 25)  # k, j, i
-SHAPE = (14, 20, 40)
-BOX = (slice(4, 11), slice(2, 9), slice(20, 31))
 NUM_BOX = 7 * 7 * 11
 REUSED = [HealthCheck.function_scoped_fixture]
 
@@ -39,34 +38,14 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for all tests that need not end it; its users may open what tests have written."""
-    allowed = (tmp_path_factory.getbasetemp().resolve(),)
-    work = tmp_path_factory.mktemp("work")
-    with serving(work, FakeLimNet(size=64), allowed=allowed, nni_sessions=200) as (url, _):
+    """For all tests that need not end it."""
+    with serving_viewers(tmp_path_factory) as url:
         yield url
 
 
 @pytest.fixture
 def address(server: str) -> str:
     return emptied(server)
-
-
-def scan() -> NDArray[np.int16]:
-    array = np.zeros(SHAPE, np.int16)
-    array[BOX] = 100
-    return array
-
-
-def box_mask() -> NDArray[np.uint8]:
-    mask = np.zeros(SHAPE, np.uint8)
-    mask[BOX] = 1
-    return mask
-
-
-def square() -> NDArray[np.uint8]:
-    drawn = np.zeros(SHAPE, np.uint8)
-    drawn[7, 3:6, 24:27] = 1
-    return drawn
 
 
 def objects(address: str) -> list[int]:

@@ -19,7 +19,7 @@ from dicom_files import write_series
 from doubles import FakeLimNet
 from limnet.server.keys import Keyring
 from monai_client import RefusedError, SmallClient, real_client
-from nni_server import emptied, free_port, serving
+from nni_server import emptied, free_port, serving, serving_viewers
 from snap_client import Snap, image_of
 
 POINT = [25, 4, 7]  # i, j, k
@@ -70,10 +70,8 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connect]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for all tests that need not end it; its users may open what tests have written."""
-    allowed = (tmp_path_factory.getbasetemp().resolve(),)
-    work = tmp_path_factory.mktemp("work")
-    with serving(work, FakeLimNet(size=64), allowed=allowed, nni_sessions=200) as (url, _):
+    """For all tests that need not end it."""
+    with serving_viewers(tmp_path_factory) as url:
         yield url
 
 
