@@ -41,7 +41,9 @@ class FakeLimNet(LimNet):
         self.num_queries = 0
         self.memory_lengths: list[int] = []  # of every step of a sweep
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
         found = _touched(image[0] > 0.5, clicks[0] > 0)
         return ((found | (previous > 0.5)) & ~(clicks[1] > 0)).astype(np.float32)
 
@@ -90,7 +92,9 @@ class CopyLimNet(FakeLimNet):
 class WilfulLimNet(FakeLimNet):
     """Blobs and judgements that follow from the input alone, whatever clicks and image mean."""
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
         return _blobs(image, previous, clicks)
 
     def carried_mask(self, image: Array, probability: Array) -> Array:

@@ -21,6 +21,7 @@ from limnet.hints import (
     halve,
     mask_hints,
     mask_likeness,
+    reference_maps,
 )
 
 RNG = np.random.default_rng(0)
@@ -171,3 +172,18 @@ def test_the_ring_around_a_mask_belongs_to_nobody() -> None:
     np.testing.assert_allclose(far[31, :14], 1, atol=1e-5)  # beyond five half-size pixels
     assert near[31, 20] < 1
     assert far[31, 20] < 1
+
+
+def test_a_reference_says_likeness_grey_and_mask_and_nothing_of_an_empty_mask() -> None:
+    image = RNG.random((2, 3, SIDE, SIDE), dtype=np.float32) * 0.2
+    there = image.copy()
+    mask = np.zeros((2, SIDE, SIDE), np.float32)
+    mask[0, 4:10, 4:10] = 1
+    there[:, :, 4:10, 4:10] += 0.7
+    image[:, :, 8:14, 2:8] += 0.7  # the object lies elsewhere here
+    maps = reference_maps(image, there, mask)
+    likeness, grey, held = maps[0]
+    assert likeness[8:14, 2:8].min() > 0.5 > likeness[4:8, 10:].max()
+    np.testing.assert_allclose(grey, there[0].mean(0), rtol=1e-6)
+    np.testing.assert_array_equal(held, mask[0])
+    assert not maps[1].any()

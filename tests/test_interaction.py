@@ -30,7 +30,9 @@ NOTHING = np.zeros((SIZE, SIZE), np.float32)
 class Recorder(FakeLimNet):
     """Says yes everywhere and keeps what it was asked."""
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
         self.asked = (image, previous, clicks, hints)
         return np.ones((SIZE, SIZE), np.float32)
 

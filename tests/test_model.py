@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_sweep_step_goes_through_all_graphs(model: LimNet) -> None:
     image, sizes = maps(3), model.manifest
-    probability = model.interaction(image, maps(1)[0], maps(2), maps(3))
+    probability = model.interaction(image, maps(1)[0], maps(2), maps(3), maps(3))
     features = model.query(image)
     elements = elements_of(features, model.value(image, probability, features.f16))
     sensory = np.zeros((sizes.sensory_dim, 4, 4), np.float32)
@@ -88,7 +88,7 @@ def test_a_judgement_is_three_shares(model: LimNet) -> None:
 
 
 def test_the_same_input_gives_the_same_output(model: LimNet) -> None:
-    inputs = maps(3), maps(1)[0], maps(2), maps(3)
+    inputs = maps(3), maps(1)[0], maps(2), maps(3), maps(3)
     np.testing.assert_array_equal(model.interaction(*inputs), model.interaction(*inputs))
 
 
@@ -196,6 +196,6 @@ def test_the_shipped_networks_are_whole_and_loaded_once() -> None:
         *(maps(n, model.manifest.size) for n in (3,)),
         np.zeros((model.manifest.size,) * 2),
         maps(2, model.manifest.size),
-        maps(3, model.manifest.size),
+        *(maps(3, model.manifest.size) for _ in range(2)),
     )
     assert np.isfinite(probability).all()

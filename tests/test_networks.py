@@ -161,7 +161,7 @@ def test_all_networks_together_are_within_the_budget() -> None:
 def test_networks_take_any_multiple_of_thirty_two(size: tuple[int, int]) -> None:
     image, one = torch.rand(2, 3, *size), torch.rand(2, 1, *size)
     network = MemoryNetwork(SMALL).eval()
-    assert InteractionNetwork().eval()(image, one, image[:, :2], image).shape == (2, 1, *size)
+    assert InteractionNetwork().eval()(image, one, image[:, :2], image, image).shape == (2, 1, *size)
     query = network.query(image)
     small = (size[0] // 16, size[1] // 16)
     assert [tuple(t.shape[1:]) for t in query] == [(8, *small), (1, *small), (8, *small), (112, *small)]
@@ -242,14 +242,15 @@ def test_sensory_memory_stays_bounded_for_ever() -> None:
 
 
 def test_the_carry_network_starts_as_the_interaction_network() -> None:
-    """Without memory, clicks and neighbour it says exactly what the other says of the previous mask."""
+    """Without memory, clicks and other slices it says exactly what the other says of the previous mask."""
     interaction, carry = InteractionNetwork().eval(), CarryNetwork(SMALL).eval()
     carry.start_from(interaction)
     torch.nn.init.zeros_(carry.join[-1].weight)
     torch.nn.init.zeros_(carry.join[-1].bias)
     image, mask, hints = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64), torch.rand(1, 3, 64, 64)
     grey = torch.full((1, 3, 64, 64), 0.5)  # zero once normalised; its weights are zero anyway
-    expected = interaction(image, mask, torch.zeros(1, 2, 64, 64), hints)
+    nothing = torch.zeros(1, 3, 64, 64)
+    expected = interaction(image, mask, nothing[:, :2], hints, nothing)
     memory = torch.randn(1, 6, 4, 4), torch.randn(1, 5, 4, 4)
     for neighbour in (grey, torch.rand(1, 3, 64, 64)):
         logits, _ = carry(image, mask, neighbour, hints, *memory)

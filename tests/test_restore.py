@@ -19,7 +19,14 @@ from limnet.errors import WeightsError
 from limnet.model import GRAPHS
 from limnet.networks.backbone import InvertedResidual
 from limnet.networks.export import Graph, export_networks, graph_bytes, graphs
-from limnet.networks.restore import Networks, fill, layers_in_order, restore_networks
+from limnet.networks.interaction import INTERACTION_CHANNELS, REFERENCE_CHANNELS
+from limnet.networks.restore import (
+    Networks,
+    fill,
+    layers_in_order,
+    measure_norms,
+    restore_networks,
+)
 
 torch.set_num_threads(1)
 
@@ -125,3 +132,36 @@ def test_damaged_weights_are_not_restored(tmp_path: Path) -> None:
     (tmp_path / "weights" / "query.onnx").write_bytes(b"cut short")
     with pytest.raises(WeightsError, match=r"query\.onnx: SHA-256"):
         restore_networks(tmp_path / "weights")
+
+
+def test_measured_norms_have_the_statistics_of_what_passes_and_change_nothing() -> None:
+    network = restore_networks(exported_folder()).interaction
+    torch.manual_seed(0)
+    inputs = [torch.rand(4, channels, 64, 64) for channels in (3, 1, 2, 3, 3)]
+    with torch.no_grad():
+        before = network(*inputs)
+        measure_norms(network, lambda: network(*inputs))
+        torch.testing.assert_close(network(*inputs), before, atol=1e-3, rtol=1e-3)
+        assert not network.training
+        torch.testing.assert_close(network.train()(*inputs), before, atol=1e-2, rtol=1e-2)
+
+
+def test_weights_older_than_references_are_told_nothing_by_them() -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    restored = restore_networks(exported_folder())
+    older = onnx.load(exported_folder() / "interaction.onnx")
+    cut = 0
+    for tensor in older.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.ndim == 4 and array.shape[1] == INTERACTION_CHANNELS:
+            tensor.CopyFrom(numpy_helper.from_array(array[:, :-REFERENCE_CHANNELS].copy(), tensor.name))
+            cut += 1
+    assert cut == 2  # the two layers over the network's input
+    whole = graphs(*restored[:3], size=64)["interaction"]
+    fill(whole, older, "here")
+    *given, reference = whole.inputs.values()
+    with torch.no_grad():
+        told, not_told = (restored.interaction(*given, maps) for maps in (reference, 0 * reference))
+    assert torch.equal(told, not_told)

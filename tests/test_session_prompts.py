@@ -31,8 +31,10 @@ OBJECT[8:16, 8:16] = True
 class BrightLimNet(FakeLimNet):
     """A click takes the bright region under it, and nothing else counts."""
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
-        return super().interaction(image, np.zeros_like(previous), clicks, hints)
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
+        return super().interaction(image, np.zeros_like(previous), clicks, hints, reference)
 
 
 def session_of(model: LimNet | None = None, volume: Volume | None = None) -> Session:

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 
 from limnet.training.cases import TrainingCase, case_of
 from limnet.training.clips import ClipConfig
-from limnet.training.pair import PAIRS, Pair, read_pairs, write_pairs
+from limnet.training.pair import PAIRS, Pair, read_pairs, varied, write_pairs
 from limnet.training.pairs import batch_stream
 from limnet.training.recipe import DataConfig, PairsConfig, Recipe
 from limnet.training.recording import NearestJudge, session_pairs
@@ -56,14 +56,19 @@ def random_pairs(count: int) -> list[Pair]:
     ]
 
 
-def test_pairs_come_back_from_their_file_bit_for_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("grey", [False, True])
+def test_pairs_come_back_from_their_file_bit_for_bit(tmp_path: Path, grey: bool) -> None:
     pairs = random_pairs(3)
+    if grey:  # kept once instead of three times
+        pairs = [pair._replace(images=pair.images[:, [0, 0, 0]]) for pair in pairs]
     write_pairs(tmp_path / PAIRS, pairs)
     for one, other in zip(read_pairs(tmp_path / PAIRS), pairs, strict=True):
         np.testing.assert_array_equal(one.images, other.images)
         np.testing.assert_array_equal(one.masks, other.masks)
         np.testing.assert_array_equal(one.nearness, other.nearness)
         assert one.masks.dtype == bool
+    last = read_pairs(tmp_path / PAIRS)[1:][-1]
+    np.testing.assert_array_equal(last.masks, pairs[-1].masks)
 
 
 PLANE = np.zeros((128, 128), np.float32)
@@ -191,6 +196,19 @@ def test_recorded_pairs_are_drawn_turned_and_swapped(tmp_path: Path) -> None:
     recorded = [truth, previous, current, there, before, now], [truth, current, previous, there, now, before]
     assert all(drawn in counts for drawn in recorded)  # as it was and with the two masks swapped ...
     assert any(drawn not in recorded for drawn in counts)  # ... among made-up ones
+
+
+def test_a_varied_pair_has_another_tone_and_the_same_masks() -> None:
+    (pair,) = random_pairs(1)
+    alike = pair._replace(images=pair.images[[0, 0]])
+    tones = set()
+    for seed in range(8):
+        found = varied(alike, np.random.default_rng(seed))
+        assert found.images.dtype == np.uint8 and found.images.shape == pair.images.shape
+        assert (found.images[0] == found.images[1]).all()  # a slice beside itself stays itself
+        assert found.masks.sum() == pair.masks.sum()
+        tones.add(int(found.images.mean()))
+    assert len(tones) > 4
 
 
 def test_a_seed_gives_the_same_pairs(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from limnet.training.fusion import FusionStep
 from limnet.training.interaction import ClickedSlices, InteractionStep
 from limnet.training.losses import batch_dice
 from limnet.training.memory import MemoryStep, Policy, Written
+from limnet.training.pair import Pair
 from limnet.training.recipe import ClicksConfig, RolloutConfig
 
 torch.set_num_threads(1)
@@ -43,7 +44,9 @@ def squares(slices: int, batch: int = 2) -> tuple[Tensor, Tensor]:
 class Echo(nn.Module):
     """An interaction network that believes the likeness hint and keeps what it had."""
 
-    def forward(self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor, reference: Tensor
+    ) -> Tensor:
         self.clicks = clicks
         return 20 * ((hints[:, :1] > 0.5) | (previous > 0.5)).float() * (1 - clicks[:, 1:]) - 10
 
@@ -128,13 +131,44 @@ def test_a_seed_picks_the_same_slices_and_masks() -> None:
     assert torch.equal(one, same) and not torch.equal(one, other)
 
 
+def test_the_other_end_of_a_clip_is_shown_beside_a_mask_to_refine() -> None:
+    image, truth = squares(3)
+    carried = clicked((image, truth), refine=1, carried=1, shown=1)
+    likeness, grey, mask = carried.reference.unbind(1)
+    assert torch.allclose(grey, image[:, 0].mean(1))
+    assert mask.any((1, 2)).all() and likeness[truth[:, 2] > 0].min() > 0.5
+    perturbed = clicked((image, truth), refine=1, carried=0, shown=1)
+    assert torch.allclose(perturbed.reference[:, 1], image[:, 2].mean(1))
+
+
+def test_nothing_is_shown_where_it_is_not_wanted_or_the_object_is_not_there() -> None:
+    image, truth = squares(2)
+    assert not clicked((image, truth), refine=1, shown=0).reference.any()
+    truth[:, 1] = 0  # ended: of the prompt slice the other end tells nothing
+    assert not clicked((image, truth), refine=0, shown=1).reference.any()
+    alone = squares(1)
+    assert not clicked(alone, refine=1, shown=1).reference.any()
+
+
+def test_recorded_rounds_show_their_reference_unless_it_is_the_slice_itself() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (2, 3, 128, 128)).astype(np.uint8)
+    masks = np.zeros((4, 128, 128), bool)
+    masks[:, 30:60, 30:60] = True
+    pairs = [Pair(shown, masks, np.ones(2, np.float32)) for shown in (images, images[[0, 0]])]
+    reference = ClickedSlices.of_pairs(pairs, ClicksConfig(), rng).reference
+    assert torch.equal(reference[0, 2] > 0.5, torch.from_numpy(masks[3]))
+    assert not reference[1].any()
+
+
 def test_the_network_gets_clicks_hints_and_previous_mask_of_its_size() -> None:
     image, truth = squares(1)
     slices = ClickedSlices(image[:, 0], truth[:, 0], ClicksConfig(refine=0), np.random.default_rng(0))
     slices.click()
     shapes = [tuple(t.shape) for t in slices.inputs()]
-    assert shapes == [(2, 3, 64, 64), (2, 1, 64, 64), (2, 2, 64, 64), (2, 3, 64, 64)]
-    _, _, maps, hints = slices.inputs()
+    assert shapes == [(2, channels, 64, 64) for channels in (3, 1, 2, 3, 3)]
+    _, _, maps, hints, reference = slices.inputs()
+    assert not reference.any()  # nothing else is known of the object yet
     assert maps[:, 0].any() and not maps[:, 1].any()
     assert hints[:, 0][truth[:, 0] > 0].min() > 0.5  # alike in intensity
 
@@ -204,7 +238,9 @@ def test_the_carried_mask_scores_its_overlap_with_the_slice_it_came_to() -> None
 class Eraser(nn.Module):
     """An interaction network that keeps what it had until a negative click takes all of it away."""
 
-    def forward(self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor, reference: Tensor
+    ) -> Tensor:
         refused = clicks[:, 1:].amax((2, 3), keepdim=True) > 0
         return 20 * ((previous > 0.5) & ~refused).float() - 10
 

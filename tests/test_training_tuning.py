@@ -21,8 +21,9 @@ from limnet.cli import main
 from limnet.errors import ConfigError
 from limnet.networks.memory import MemoryNetworkConfig
 from limnet.networks.restore import restore_networks
-from limnet.training.build import SHIPPED, build, is_exported
+from limnet.training.build import SHIPPED, build, is_exported, load_network
 from limnet.training.clips import ClipConfig
+from limnet.training.fit import fit
 from limnet.training.recipe import Recipe, read_recipes
 
 torch.set_num_threads(1)
@@ -127,9 +128,16 @@ def test_a_network_starts_as_its_export_and_the_memory_model_gets_its_clicker(re
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in clicker.state_dict().items())
 
 
-def test_exported_weights_whose_batch_norms_would_move_are_refused(recipe: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'weights' is exported weights, .*set frozen = true"):
-        build(replace(read_recipes(recipe)[0], frozen=False), recipe.parent)
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_norms_of_exported_weights_move_only_with_statistics_measured_anew(
+    recipe: Path, tmp_path: Path, frozen: bool
+) -> None:
+    small = replace(read_recipes(recipe)[0], frozen=frozen, learning_rate=0.0, weight_decay=0.0)
+    out = tmp_path / "out"
+    list(fit(small, [], out, 1e-4, start_folder=recipe.parent, workers=0))
+    tuned = load_network(out)[1].state_dict()
+    moved = [tensor.any() for name, tensor in tuned.items() if name.endswith("running_mean")]
+    assert all(moved) if not frozen else not any(moved)
 
 
 def write_case(folder: Path) -> None:

@@ -47,10 +47,12 @@ def test_a_mask_that_scales_with_the_view_finds_no_agreement() -> None:
     """A network that answers every view with a blob is not believed before one that knows the object."""
 
     class Blob(FakeLimNet):
-        def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
+        def interaction(
+            self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+        ) -> Array:
             share = (image[0] > 0.5).mean()
             if 0.02 < share < 0.6:  # the object is in sight
-                return super().interaction(image, previous, clicks, hints)
+                return super().interaction(image, previous, clicks, hints, reference)
             blob = np.zeros((SIZE, SIZE), np.float32)
             blob[12:20, 12:20] = 1
             return blob

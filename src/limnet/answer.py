@@ -7,13 +7,22 @@ their inside out, a painted slice is taken as it is. Afterwards the law is enfor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.interaction import GROWTH, MAX_GROWTHS, PlaneClick, bounds, merge, mirrored_probability
+from limnet.interaction import (
+    GROWTH,
+    MAX_GROWTHS,
+    PlaneClick,
+    Shown,
+    bounds,
+    merge,
+    mirrored_probability,
+)
 from limnet.law import Law, Placed, area_of, points_of
 from limnet.lens import Lens, image_through, lens_at, plane_of
 from limnet.model import LimNet
@@ -34,6 +43,19 @@ CORE = 0.9  # side of the ellipse over that of its box. With this, RING and LOOK
 LOOKS = 2  # of a loose box is best on 53 objects: 0.815 and 0.804; without ellipse 0.724 and 0.738
 
 
+class Neighbour(NamedTuple):
+    """Another slice of the axis, and the object on it."""
+
+    number: int  # its index
+    mask: Mask  # (h, w)
+
+
+def nearest(masks: Mapping[int, Mask], index: int) -> Neighbour | None:
+    """Of slices (h, w), by index, the nearest to `index`, itself left out, that holds something."""
+    held = (Neighbour(other, mask) for other, mask in masks.items() if other != index and mask.any())
+    return min(held, key=lambda neighbour: (abs(neighbour.number - index), neighbour.number), default=None)
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """A prompt on a slice, and what the session knows there."""
@@ -46,6 +68,7 @@ class Question:
     law: Law  # of all prompts, this one included
     lens: Lens | None  # in use so far
     occupied: Callable[[], Mask]  # (h, w), where any slice of the axis holds the object
+    neighbour: Neighbour | None = None  # the nearest other prompted slice that holds the object
 
 
 def answer(model: LimNet, question: Question) -> tuple[Mask, Lens]:
@@ -73,7 +96,8 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
         image = image_through(volume, lens, index)
         seen = points if len(points) <= MANY else _thinned(points, lens.view)
         previous = lens.view.look(before.astype(np.float32))[0]
-        probability = mirrored_probability(model, lens.view, image, seen, previous)
+        shown = _shown(question, lens)
+        probability = mirrored_probability(model, lens.view, image, seen, previous, shown)
         if growth == MAX_GROWTHS or lens.view.is_whole or not lens.view.is_touched(probability > 0.5):
             break
         lens = lens_at(volume, axis, index, lens.view.grown(GROWTH))
@@ -81,6 +105,15 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
     if len(touched) == 1:
         return merge(before, proposed, touched[0]), lens
     return _merge_along(before, proposed, touched), lens
+
+
+def _shown(question: Question, lens: Lens) -> Shown | None:
+    """The neighbour through the lens."""
+    neighbour = question.neighbour
+    if neighbour is None:
+        return None
+    image = image_through(question.volume, lens, neighbour.number)
+    return Shown(image, lens.view.look(neighbour.mask.astype(np.float32))[0])
 
 
 def _merge_along(previous: Mask, proposed: Mask, points: Sequence[PlaneClick]) -> Mask:
@@ -109,10 +142,11 @@ def _inside(model: LimNet, question: Question, area: Mask, lens: Lens) -> Mask:
     view = lens.view
     points = [*marks_of(area, view.plane), *question.law.points_on(question.axis, question.index)]
     image = image_through(question.volume, lens, question.index)
-    mask = area if isinstance(question.prompt, Lasso) else rounded(area)
+    mask, shown = area if isinstance(question.prompt, Lasso) else rounded(area), _shown(question, lens)
     for _ in range(LOOKS):
         previous = view.look(mask.astype(np.float32))[0]
-        mask = (view.paste(mirrored_probability(model, view, image, points, previous)) > 0.5) & area
+        found = mirrored_probability(model, view, image, points, previous, shown)
+        mask = (view.paste(found) > 0.5) & area
     return mask | (question.before & ~area)
 
 

@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.answer import Question, answer
+from limnet.answer import Question, answer, nearest
 from limnet.fusion import Change, Round
 from limnet.interaction import GROWTH, MAX_GROWTHS
 from limnet.law import Law, Placed, area_of
@@ -36,8 +36,8 @@ Mask = NDArray[np.bool_]
 
 MOST_ANISOTROPY = 4.0  # spacing along the sweep over the finest: planes across thicker slices show little
 FEWEST_SLICES = 8  # along every axis: what is thinner shows nothing across
-SLICES_ACROSS = 24  # planes through the object that are worth a look; of more, every second to fourth is seen
-MAX_STEP = 4
+SLICES_ACROSS = 16  # planes through the object that are worth a look; of more, every second to sixth is seen
+MAX_STEP = 6
 BEYOND = 0.25  # of the object's length: how far past its ends planes are seen, as it may be longer than found
 FEWEST_BEYOND = 4  # planes
 
@@ -152,7 +152,18 @@ class Crossing:
         for click in given:
             index = click.index[self.axis]
             before = prompts.pop(index, slice_of(mask, self.axis, index) > 0)  # the newest comes last
-            question = Question(self.volume, self.axis, index, click, before, law, lens, self._shadow)
+            masks = {anchor: slice_of(mask, self.axis, anchor) > 0 for anchor in anchors} | prompts
+            question = Question(
+                volume=self.volume,
+                axis=self.axis,
+                index=index,
+                prompt=click,
+                before=before,
+                law=law,
+                lens=lens,
+                occupied=self._shadow,
+                neighbour=nearest(masks, index),
+            )
             prompts[index], lens = answer(self.model, question)
             yield
         task = replace(

@@ -159,6 +159,19 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
     return likeness
 
 
+def reference_maps(image: Maps, there: Maps, mask: Maps) -> Maps:
+    """What another slice with its mask tells of this one: (B, C, H, W) twice, (B, H, W) -> (B, 3, H, W).
+
+    Likeness to the object there, that slice in grey, its mask. All zero where the mask holds nothing.
+    """
+    inside = halve(mask) > 0.5
+    likeness = double(mask_likeness(halve(image), halve(there), inside))
+    maps: Maps = np.stack([likeness, there.mean(1), mask], axis=1)
+    held = np.asarray(inside.any(axis=(1, 2)))[:, None, None, None]  # (B, 1, 1, 1)
+    maps *= held
+    return maps
+
+
 def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:
     """Hints of the memory model: what the neighbour's mask (B, H, W) suggests here -> (B, 3, H, W).
 

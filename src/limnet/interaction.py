@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.hints import click_hints, click_maps
+from limnet.hints import click_hints, click_maps, reference_maps
 from limnet.model import LimNet
 from limnet.prompt import Click
 from limnet.view import Plane, View, min_side_mm, view_around, whole_view
@@ -40,25 +41,42 @@ class PlaneClick:
         return cls(row, column, click.positive)
 
 
+class Shown(NamedTuple):
+    """Another prompted slice, through the same view: what the object looks like there."""
+
+    image: Image  # (3, H, W)
+    mask: Image  # (H, W), in [0, 1]
+
+
 def prompt_probability(
-    model: LimNet, view: View, image: Image, clicks: Sequence[PlaneClick], previous: Image
+    model: LimNet,
+    view: View,
+    image: Image,
+    clicks: Sequence[PlaneClick],
+    previous: Image,
+    shown: Shown | None = None,
 ) -> Image:
     """What the clicks mean in a view: image (3, H, W), previous mask (H, W) -> probability (H, W).
 
     Clicks outside the view are ignored.
     """
-    return model.interaction(image, previous, *_told(view, image, clicks)) * view.inside
+    maps, hints = _told(view, image, clicks)
+    return model.interaction(image, previous, maps, hints, _compared(image, shown)) * view.inside
 
 
 def mirrored_probability(
-    model: LimNet, view: View, image: Image, clicks: Sequence[PlaneClick], previous: Image
+    model: LimNet,
+    view: View,
+    image: Image,
+    clicks: Sequence[PlaneClick],
+    previous: Image,
+    shown: Shown | None = None,
 ) -> Image:
     """As `prompt_probability`, the mean over the view and its mirror images, which errs less often."""
-    maps, hints = _told(view, image, clicks)
+    inputs = (image, previous, *_told(view, image, clicks), _compared(image, shown))
 
     def seen(mirror: tuple[int, ...]) -> Image:
-        flipped = (np.flip(array, mirror) for array in (image, previous, maps, hints))
-        return np.flip(model.interaction(*flipped), mirror)
+        return np.flip(model.interaction(*(np.flip(array, mirror) for array in inputs)), mirror)
 
     seen_in_all = model.lanes.together([partial(seen, mirror) for mirror in MIRRORS])
     mean: Image = np.mean(seen_in_all, axis=0, dtype=np.float32) * view.inside
@@ -77,6 +95,15 @@ def _told(view: View, image: Image, clicks: Sequence[PlaneClick]) -> tuple[Image
             row, column = view.nearest_pixel(click.row, click.column)
             seeds[sign, 0, row, column] = True
     return maps, click_hints(image[None, : _colours(image)], *seeds)[0]
+
+
+def _compared(image: Image, shown: Shown | None) -> Image:
+    """What another slice tells of this one, as the network takes it: (3, H, W)."""
+    if shown is None:
+        return np.zeros_like(image)
+    channels = max(_colours(image), _colours(shown.image))
+    maps: Image = reference_maps(image[None, :channels], shown.image[None, :channels], shown.mask[None])[0]
+    return maps
 
 
 def zoom_levels(plane: Plane, click: PlaneClick, size: int) -> list[View]:

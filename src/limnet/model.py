@@ -102,6 +102,7 @@ class LimNet:
 
         graphs = lanes.together([partial(load, *pair) for pair in zip(GRAPHS, data, strict=True)])
         self._graphs = dict(zip(GRAPHS, graphs, strict=True))
+        self._takes_reference = "reference" in self._graphs["interaction"].inputs
         # Graphics cards take one job at a time; DirectML forbids more.
         self.lanes = lanes if set(self.providers.values()) == {"cpu"} else Lanes(1)
 
@@ -116,14 +117,21 @@ class LimNet:
         whole = "".join(self.manifest.sha256[name] for name in GRAPHS)
         return f"{self.manifest.version}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
-        """Image (3, H, W), maps (H, W), (2, H, W), (3, H, W), in [0, 1] -> probability (H, W)."""
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
+        """Image (3, H, W), maps (H, W), (2, H, W), (3, H, W) twice, in [0, 1] -> probability (H, W).
+
+        Weights exported before there were references are not told any.
+        """
+        told = {"reference": reference[None]} if self._takes_reference else {}
         (logits,) = self._run(
             "interaction",
             image=image[None],
             previous=previous[None, None],
             clicks=clicks[None],
             hints=hints[None],
+            **told,
         )
         return _sigmoid(logits[0, 0])
 

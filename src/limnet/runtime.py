@@ -142,6 +142,11 @@ class Graph:
         self._lock = threading.Lock()  # guards the change to the processor
         self._session = self._first_that_works(providers)
 
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The names of what it takes."""
+        return frozenset(one.name for one in self._session.get_inputs())
+
     def run(self, inputs: Mapping[str, Array]) -> list[Array]:
         """Outputs in the graph's order; may be called from several threads at once."""
         arrays = {key: np.ascontiguousarray(array, np.float32) for key, array in inputs.items()}

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.answer import ROOM, Question, answer
+from limnet.answer import ROOM, Neighbour, Question, answer, nearest
 from limnet.checked import checked_points, checked_voxel, flat_axes
 from limnet.crossing import Crossings, crosses
 from limnet.errors import GeometryError, PromptError, VolumeError
@@ -356,10 +356,16 @@ class Session:
             law=Law([*self.history.placed(), placed], self.volume.shape),
             lens=lens if lens is not None and lens.axis == axis else None,
             occupied=lambda: self._occupied(axis),
+            neighbour=self._neighbour(placed.index, axis),
         )
         mask, lens = answer(self.model, question)
         self._do(Prompted(axis, prompt, mask, lens))
         return mask.copy()
+
+    def _neighbour(self, index: int, axis: int) -> Neighbour | None:
+        """The nearest other prompted slice along an axis that holds the object."""
+        prompted = self._prompted_along(axis) | {p.slice_index for p in self.history.pending}
+        return nearest({other: self.slice_mask(other, axis) for other in prompted}, index)
 
     def _occupied(self, axis: int) -> Mask:
         """Where the object is on any slice along `axis`: (h, w)."""

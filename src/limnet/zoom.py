@@ -18,7 +18,8 @@ from limnet.volume import Volume
 Array = NDArray[np.float32]
 
 ZOOM_SIZE = 128  # pixels, at most, in which zoom levels are compared: a first click waits for all of them
-NUM_WITNESSES = 2  # other zoom levels that a mask must agree with
+NUM_WITNESSES = 2  # other zoom levels that a mask should agree with
+ALONE = 0.3  # weight of a mask that agrees with none, of one that agrees with all it is 1.3
 
 
 class Look(NamedTuple):
@@ -33,8 +34,9 @@ def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: Pla
     """A view around the object that a first click means.
 
     Every zoom level proposes a mask; those that reach their view's border or are empty do not count. Of
-    the rest the one that is surest of its mask and agrees best with two other levels is taken (a blob
-    around the click scales with the view and agrees with none), and the view is fitted to that mask.
+    the rest the one is taken of which the network expects the highest Dice and which agrees best with two
+    other levels (a blob around the click scales with the view and agrees with none), and the view is fitted
+    to that mask.
     When none counts, the whole plane is seen.
     """
     size = model.manifest.size
@@ -56,15 +58,19 @@ def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClic
 
 
 def _score(looks: list[Look], number: int) -> float:
-    """Sureness of a level's mask times its agreement with the levels most like it; 0 does not count."""
+    """Expected Dice of a level's mask times its agreement with the levels most like it; 0 does not count.
+
+    Were each pixel object with its probability, the mask would have this Dice: what lies outside, half
+    believed, counts against it too.
+    """
     look = looks[number]
     mask = look.probability > 0.5
     if not mask.any() or (look.view.is_touched(mask) and not look.view.is_whole):
         return 0.0
-    sureness = float(look.probability[mask].mean())
+    expected = 2 * float(look.probability[mask].sum()) / (int(mask.sum()) + float(look.probability.sum()))
     others = [other for n, other in enumerate(looks) if n != number]
     agreement = sorted((_iou(look.on_plane, other.on_plane) for other in others), reverse=True)
-    return sureness * (0.05 + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
+    return expected * (ALONE + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:

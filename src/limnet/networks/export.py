@@ -22,7 +22,12 @@ from torch.onnx.operators import shape_as_tensor
 
 from limnet.errors import ConfigError
 from limnet.networks.fusion import FusionNetwork
-from limnet.networks.interaction import HINT_CHANNELS, IMAGE_CHANNELS, InteractionNetwork
+from limnet.networks.interaction import (
+    HINT_CHANNELS,
+    IMAGE_CHANNELS,
+    REFERENCE_CHANNELS,
+    InteractionNetwork,
+)
 from limnet.networks.memory import Memory, MemoryNetwork, Query, potentiate
 
 OPSET = 17  # LayerNorm-era operators, known to every ONNX Runtime since 1.13
@@ -129,9 +134,12 @@ def graphs(
     return {
         "interaction": Graph(
             interaction,
-            {"image": image, "previous": one, "clicks": torch.rand(1, 2, size, size), "hints": hints},
+            {
+                "image": image, "previous": one, "clicks": torch.rand(1, 2, size, size), "hints": hints,
+                "reference": torch.rand(1, REFERENCE_CHANNELS, size, size),
+            },
             ("logits",),
-            _spatial("image", "previous", "clicks", "hints", "logits"),
+            _spatial("image", "previous", "clicks", "hints", "reference", "logits"),
         ),
         "query": Graph(
             memory.query,

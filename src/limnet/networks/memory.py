@@ -28,7 +28,7 @@ from limnet.networks.decoder import (
     normalise,
     stack,
 )
-from limnet.networks.interaction import HINT_CHANNELS, IMAGE_CHANNELS, InteractionNetwork
+from limnet.networks.interaction import HINT_CHANNELS, HINTS, IMAGE_CHANNELS, InteractionNetwork
 
 MAX_SHRINKAGE = 32.0  # unbounded it ran to 60,000: reading became copying, and its gradient vanished
 
@@ -184,7 +184,7 @@ class CarryNetwork(nn.Module):
     def start_from(self, interaction: InteractionNetwork) -> None:
         """Start as the interaction network: its previous mask becomes the neighbour's mask.
 
-        The click maps are dropped; the neighbour slice enters with zero weights.
+        The click maps and the reference are dropped; the neighbour slice enters with zero weights.
         """
         theirs = interaction.state_dict()
         for name, mine in self.state_dict().items():
@@ -192,10 +192,10 @@ class CarryNetwork(nn.Module):
                 continue
             if mine.shape == theirs[name].shape:
                 mine.copy_(theirs[name])
-            else:  # a layer over the input, (outputs, channels, k, k): slice, mask, ..., hints
+            else:  # a layer over the input, (outputs, channels, k, k): slice, mask, clicks, hints, reference
                 mine.zero_()
                 mine[:, : IMAGE_CHANNELS + 1] = theirs[name][:, : IMAGE_CHANNELS + 1]
-                mine[:, -HINT_CHANNELS:] = theirs[name][:, -HINT_CHANNELS:]
+                mine[:, -HINT_CHANNELS:] = theirs[name][:, HINTS]
         for layer in (self.join[-1], self.update.candidate):
             assert isinstance(layer, nn.Conv2d)
             layer.weight.mul_(0.1)

@@ -1,14 +1,15 @@
 """Restore: exported graphs back into torch networks, so that training can go on from shipped weights.
 
 An exported graph has batch norms folded into the convolutions before them. Restored, a batch norm does
-nothing but scale and add the folded offset: its statistics mean nothing, so it must stay in evaluation mode.
+nothing but scale and add the folded offset: its statistics mean nothing, so it must stay in evaluation mode,
+or be given statistics again first (`measure_norms`).
 Layers meet by order: convolutions and linear layers run in the same order in torch and in the graph.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from limnet.errors import WeightsError
 from limnet.model import Manifest, read_manifest, verify
 from limnet.networks.export import Graph, graphs
 from limnet.networks.fusion import FusionNetwork
-from limnet.networks.interaction import InteractionNetwork
+from limnet.networks.interaction import REFERENCE_CHANNELS, InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
 
 WEIGHTED = ("Conv", "Gemm")  # ONNX operators of torch's convolutions and linear layers
@@ -67,6 +68,9 @@ def restore_networks(folder: Path) -> Networks:
 def fill(graph: Graph, model: Any, where: str) -> None:
     """Give the layers of a graph's module the weights of an ONNX model of it; `where` names it in errors."""
     layers, weights = layers_in_order(graph), list(_weights(model))
+    if isinstance(graph.module, InteractionNetwork) and len(weights) == len(layers):
+        pairs = zip(layers, weights, strict=True)
+        weights = [(_told_more(weight, layer.weight.shape[1]), bias) for (layer, _), (weight, bias) in pairs]
     shapes = [tuple(layer.weight.shape) for layer, _ in layers]
     stored = [weight.shape for weight, _ in weights]
     if shapes != stored:
@@ -87,6 +91,12 @@ def fill(graph: Graph, model: Any, where: str) -> None:
             norm.running_var.fill_(1 - norm.eps)
 
 
+def _told_more(weight: NDArray[np.float32], inputs: int) -> NDArray[np.float32]:
+    """A layer over the input (outputs, inputs, k, k) as it was before references: these count for nothing."""
+    is_older = weight.ndim == 4 and inputs - weight.shape[1] == REFERENCE_CHANNELS
+    return np.pad(weight, ((0, 0), (0, REFERENCE_CHANNELS), (0, 0), (0, 0))) if is_older else weight
+
+
 def _scale(weight: Tensor) -> Tensor:
     """What of a folded layer's weights (outputs, ...) is the norm's: each output's size against He's.
 
@@ -96,6 +106,50 @@ def _scale(weight: Tensor) -> Tensor:
     rows = weight.flatten(1)
     size = rows.pow(2).mean(1).sqrt() * math.sqrt(rows.shape[1] / 2)  # (outputs,)
     return torch.where(size > 0, size.log2().round().exp2(), 1.0)
+
+
+@torch.no_grad()
+def measure_norms(network: nn.Module, run: Callable[[], object]) -> None:
+    """Give the batch norms of a restored network statistics again: those of what passes them in `run`.
+
+    Scale and offset change along, so that the network in evaluation mode stays what it is, and trains on as
+    it was trained. Norms that nothing passes stay.
+    """
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    sums: dict[nn.Module, list[Tensor]] = {}
+
+    def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double()
+        count = torch.tensor(values.numel() / values.shape[1], dtype=torch.float64)
+        found = [count, values.sum((0, 2, 3)).cpu(), values.square().sum((0, 2, 3)).cpu()]
+        sums[norm] = [a + b for a, b in zip(sums[norm], found, strict=True)] if norm in sums else found
+
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    training = network.training
+    network.eval()
+    try:
+        run()
+    finally:
+        network.train(training)
+        for hook in hooks:
+            hook.remove()
+    for norm in norms:
+        if norm in sums:
+            count, total, squares = sums[norm]
+            mean = total / count
+            _measured(norm, mean.float(), (squares / count - mean.square()).clamp(min=0).float())
+
+
+def _measured(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """The same affine map, written with these statistics: scale and offset take up the difference."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    slope = norm.weight / (norm.running_var + norm.eps).sqrt()
+    offset = norm.bias - slope * norm.running_mean
+    mean, variance = mean.to(slope.device), variance.to(slope.device)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_(slope * (variance + norm.eps).sqrt())
+    norm.bias.copy_(offset + slope * mean)
 
 
 def layers_in_order(graph: Graph) -> list[Layer]:

@@ -37,8 +37,8 @@ class Step(Protocol):
         """Loss of a batch (B, S, 3, H, W), (B, S, H, W) and figures to log; progress in [0, 1]."""
         ...
 
-    def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
-        """Figures on a batch of held-out clips."""
+    def validate(self, image: Tensor, truth: Tensor, number: int = 0) -> dict[str, float]:
+        """Figures on a batch of held-out clips, the `number`-th."""
         ...
 
 
@@ -164,10 +164,6 @@ def _start_from_exported(
     network: nn.Module, recipe: Recipe, source: str, folder: Path
 ) -> InteractionNetwork | None:
     """Fill a network from exported weights; the interaction network that goes with it."""
-    if not recipe.frozen:
-        raise ConfigError(
-            f"start: {source!r} is exported weights, whose batch norms are folded away; set frozen = true"
-        )
     former = exported_networks(source, folder)
     tensors = dict(getattr(former, recipe.network).state_dict())
     if isinstance(network, MemoryNetwork):  # `glimpse` is not exported: it keeps its random start

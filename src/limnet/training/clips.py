@@ -23,6 +23,9 @@ Rng = np.random.Generator
 Image = NDArray[np.float32]
 
 
+ANY_ZOOM = (0.35, 12.0)  # side of the view over the object's extent, over which a first click looks
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipConfig:
     """How clips are cut and varied. Probabilities are per clip."""
@@ -33,6 +36,7 @@ class ClipConfig:
     min_zoom: float = 1.15  # side of the view over the object's extent on the prompt slice
     max_zoom: float = 5.0
     overflow: float = 0.15  # share of clips whose object is larger than the view: then it fills the view
+    any_zoom: float = 0.0  # share of clips around a point of the object at any zoom, as a first click looks
     synthetic: float = 0.15  # made-up intensities although the case has an image
     ended: float = 0.0  # share of clips whose last slice lies beyond the object's end
     union: float = 0.1  # the target is a union of two neighbouring labels
@@ -140,14 +144,16 @@ def _view(
     high = np.array([rows.max(), columns.max()]) + 1.0
     extent_mm = float(((high - low) * spacing_mm).max())
     side_mm = extent_mm * config.min_zoom * (config.max_zoom / config.min_zoom) ** rng.random()
-    overflows = rng.random() < config.overflow
-    if overflows:
+    overflows, any_zoom = rng.random() < config.overflow, rng.random() < config.any_zoom
+    if any_zoom:
+        side_mm = extent_mm * ANY_ZOOM[0] * (ANY_ZOOM[1] / ANY_ZOOM[0]) ** rng.random()
+    elif overflows:
         side_mm = extent_mm * rng.uniform(0.35, 1.1)
     plane_mm = float((np.array(member.shape[1:]) * spacing_mm).max())
     side_mm = max(min(side_mm, 1.25 * plane_mm), 12 * float(spacing_mm.min()))
     slack_mm = max(0.0, side_mm - extent_mm) / 2
     centre_mm = (low + high - 1) / 2 * spacing_mm + rng.uniform(-0.7, 0.7, 2) * slack_mm
-    if overflows:
+    if overflows or any_zoom:
         pick = int(rng.integers(len(rows)))
         centre_mm = np.array([rows[pick], columns[pick]]) * spacing_mm
     steps = np.linspace(-0.5, 0.5, config.size) * side_mm

@@ -5,17 +5,27 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limnet.errors import CaseError
-from limnet.training.build import Step, build, load_tensors, network_state, network_tensors
+from limnet.networks.restore import measure_norms
+from limnet.training.average import Average
+from limnet.training.build import (
+    Step,
+    build,
+    is_exported,
+    load_tensors,
+    network_state,
+    network_tensors,
+)
 from limnet.training.cases import TrainingCase
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
 from limnet.training.device import device_of
@@ -27,6 +37,7 @@ from limnet.training.stream import ClipStream, is_held_out, loader
 
 VALIDATION_SEED = 20_000
 LOG_SECONDS = 10.0
+MEASURED_BATCHES = 16  # from which the batch norms of exported weights get statistics again
 
 
 @dataclass(frozen=True)
@@ -64,7 +75,7 @@ def fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    done, spent = _restore(folder, network, optimiser) if resume else (0, 0.0)
+    done, spent, kept = _restore(folder, network, optimiser) if resume else (0, 0.0, None)
     network.train(not recipe.frozen)  # evaluation mode only freezes batch norm: nothing is dropped out
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from its stubs
     trained = [case for case in cases if not is_held_out(case, recipe.data)]
@@ -72,6 +83,10 @@ def fit(
     if isinstance(stream, ClipStream) and device.startswith("cuda"):  # Metal lacks operators that shapes need
         stream.make_ahead(device)
     batches = iter(loader(stream, workers))
+    if not (resume or recipe.frozen) and any(is_exported(source, start_folder) for source in recipe.start):
+        measured = [next(batches) for _ in range(MEASURED_BATCHES)]
+        measure_norms(network, lambda: [steps[0].loss(image, truth, 1.0) for image, truth in measured])
+    average = Average(network, recipe.averaged, kept)
     unseen = [case for case in cases if case.objects and is_held_out(case, recipe.data)]
     held_out = _validation_batches(recipe, unseen, folder)
     log = Log(folder, append=resume)
@@ -84,6 +99,7 @@ def fit(
         rate = learning_rate(recipe, done, share)
         figures = {"data_wait": time.monotonic() - waiting, "learning_rate": rate}
         figures |= update(network, optimiser, steps, image, truth, recipe.clip_norm, rate, share)
+        average.add(network)
         meter.add(figures)
         done += 1
         now = (time.monotonic() - began) / 60
@@ -92,9 +108,10 @@ def fit(
         over = now >= budget
         if over or now - validated >= recipe.validate_minutes:
             validated = now
-            yield log.write(Progress(done, now, share, _validate(steps[0], held_out), validation=True))
+            with average.worn_by(network) as live:
+                yield log.write(Progress(done, now, share, _validate(steps[0], held_out), validation=True))
+                _save(folder, recipe, network, optimiser, done, now, live if recipe.averaged > 0 else {})
             network.train(not recipe.frozen)
-            _save(folder, recipe, network, optimiser, done, now)
         if over:
             log.plot()
             return
@@ -239,8 +256,8 @@ def _validation_batches(
 def _validate(step: Step, batches: Sequence[tuple[Tensor, Tensor]]) -> dict[str, float]:
     """Means over the validation batches."""
     meter = Meter()
-    for image, truth in batches:
-        meter.add(step.validate(image, truth))
+    for number, (image, truth) in enumerate(batches):
+        meter.add(step.validate(image, truth, number))
     figures = meter.take()
     del figures["steps_per_second"]
     return figures
@@ -262,8 +279,11 @@ def _save(
     optimiser: torch.optim.Optimizer,
     step: int,
     minutes: float,
+    live: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
+    """Keep the network; and where its weights are a mean, those that training goes on from: `live`."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    tensors |= {f"live.{name}": tensor for name, tensor in live.items()}
     for name, parameter in network.named_parameters():
         for key, tensor in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser.{key}.{name}"] = tensor
@@ -271,16 +291,20 @@ def _save(
     save_checkpoint(folder, tensors, state)
 
 
-def _restore(folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
-    """Load network and optimiser; the step and the minutes spent so far."""
+def _restore(
+    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer
+) -> tuple[int, float, dict[str, Tensor]]:
+    """Load network and optimiser; the step and the minutes spent so far, and the weights that were kept."""
     tensors, state = load_checkpoint(folder)
-    load_tensors(network, network_tensors(tensors), folder)
+    kept = network_tensors(tensors)
+    live = {name[5:]: tensor for name, tensor in tensors.items() if name.startswith("live.")}
+    load_tensors(network, live or kept, folder)
     device = device_of(network)
     for name, parameter in network.named_parameters():
-        kept = {key: tensors.get(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+        found = {key: tensors.get(f"optimiser.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
         optimiser.state[parameter] = {  # AdamW counts its steps on the processor
             key: tensor if key == "step" else tensor.to(device)
-            for key, tensor in kept.items()
+            for key, tensor in found.items()
             if tensor is not None
         }
-    return int(state["step"]), float(state["minutes"])
+    return int(state["step"]), float(state["minutes"]), kept

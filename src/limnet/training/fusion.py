@@ -35,8 +35,9 @@ class FusionStep:
         return preference + quality, _figures(judgement.preference, judgement.quality, dice)
 
     @torch.no_grad()
-    def validate(self, image: Tensor, masks: Tensor) -> dict[str, float]:
+    def validate(self, image: Tensor, masks: Tensor, number: int = 0) -> dict[str, float]:
         """The same figures in evaluation mode."""
+        del number
         self.network.eval()
         image, masks = moved((image, masks), self.network)
         judgement = self._judge(image, masks)

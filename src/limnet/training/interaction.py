@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limnet.answer import LOOKS
-from limnet.hints import by_colour, click_hints, click_maps
+from limnet.hints import by_colour, click_hints, click_maps, reference_maps
 from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, leak, perturb
 from limnet.training.device import moved
@@ -37,6 +37,7 @@ class ClickedSlices:
         config: ClicksConfig,
         rng: np.random.Generator,
         previous: Tensor | None = None,
+        reference: Tensor | None = None,
     ) -> None:
         self.image = image  # (B, 3, H, W)
         self.truth = truth.numpy() > 0.5  # (B, H, W)
@@ -46,6 +47,7 @@ class ClickedSlices:
         self.areas: list[Area | None] = [None for _ in image]  # that the network is being told of
         self.num_prompts = 0
         self.previous = torch.zeros_like(image[:, :1]) if previous is None else previous  # (B, 1, H, W)
+        self.reference = torch.zeros_like(image) if reference is None else reference  # (B, 3, H, W), maps
 
     @classmethod
     def of_clips(
@@ -54,23 +56,33 @@ class ClickedSlices:
         """One slice of each clip (B, S, 3, H, W), (B, S, H, W): the prompt slice, or a mask to refine.
 
         A mask to refine is what a sweep would leave: the mask of the clip's first slice on its last one
-        (drifted, or carried past the object's end), or the slice's own truth, perturbed; some leak.
+        (drifted, or carried past the object's end), or the slice's own truth, perturbed; some leak. The
+        clip's other end is the reference, where it holds the object.
         """
         chosen = torch.zeros(len(image), dtype=torch.long)
         previous = torch.zeros_like(truth[:, :1])  # (B, 1, H, W)
+        there = torch.full((len(image),), truth.shape[1] - 1)  # the slice that is shown beside
+        shown = torch.zeros_like(truth[:, 0])  # (B, H, W), its mask; nothing where none is shown
         for index, masks in enumerate(truth.numpy() > 0.5):
-            if rng.random() >= config.refine:
+            refines = rng.random() < config.refine
+            is_carried = refines and rng.random() < config.carried
+            if is_carried:
+                chosen[index], there[index] = there[index], 0
+            if chosen[index] != there[index] and rng.random() < config.shown * (1 if refines else 0.5):
+                mask = masks[there[index]]
+                mask = perturb(mask, rng) if rng.random() < 0.5 else mask
+                shown[index] = torch.from_numpy(mask.astype(np.float32))
+            if not refines:
                 continue
             mask = masks[0]
-            if rng.random() < config.carried:
-                chosen[index] = len(masks) - 1
-            if chosen[index] == 0 or rng.random() < 0.5:
+            if not is_carried or rng.random() < 0.5:
                 mask = perturb(mask, rng)
             if rng.random() < config.leak:
                 mask = leak(image[index, chosen[index]].numpy(), mask, rng)
             previous[index, 0] = torch.from_numpy(mask.astype(np.float32))
         every = torch.arange(len(image))
-        return cls(image[every, chosen], truth[every, chosen], config, rng, previous)
+        here, beside = image[every, chosen], image[every, there]
+        return cls(here, truth[every, chosen], config, rng, previous, _reference(here, beside, shown))
 
     @classmethod
     def of_pairs(cls, pairs: Sequence[Pair], config: ClicksConfig, rng: np.random.Generator) -> ClickedSlices:
@@ -79,16 +91,19 @@ class ClickedSlices:
         image = torch.from_numpy(np.stack([pair.images[0] for pair in pairs]).astype(np.float32) / 255)
         truth = torch.from_numpy(np.stack([pair.masks[0] for pair in pairs]).astype(np.float32))
         previous = torch.from_numpy(np.stack(chosen).astype(np.float32))[:, None]
-        return cls(image, truth, config, rng, previous)
+        beside = torch.from_numpy(np.stack([pair.images[1] for pair in pairs]).astype(np.float32) / 255)
+        shown = torch.from_numpy(np.stack([pair.masks[3] for pair in pairs]).astype(np.float32))
+        shown *= (image != beside).flatten(1).any(1)[:, None, None]  # a slice is no reference for itself
+        return cls(image, truth, config, rng, previous, _reference(image, beside, shown))
 
     def with_others(self, others: ClickedSlices) -> ClickedSlices:
         """These and others as one batch, before the first click."""
-        image, previous = (
-            torch.cat(both)
-            for both in zip((self.image, self.previous), (others.image, others.previous), strict=True)
+        image, previous, reference = (
+            torch.cat([getattr(slices, name) for slices in (self, others)])
+            for name in ("image", "previous", "reference")
         )
         truth = torch.from_numpy(np.concatenate([self.truth, others.truth]).astype(np.float32))
-        return ClickedSlices(image, truth, self.config, self.rng, previous)
+        return ClickedSlices(image, truth, self.config, self.rng, previous, reference)
 
     def click(self) -> None:
         """Each slice gets a prompt on its largest error; a perfect slice gets none.
@@ -123,8 +138,8 @@ class ClickedSlices:
             self.previous[index, 0] *= torch.from_numpy(area.inside)
             self.areas[index] = area if self.num_prompts < LOOKS else None
 
-    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image, previous mask, click maps and hints, as the network takes them."""
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Image, previous mask, click maps, hints and reference, as the network takes them."""
         size = self.image.shape[-1]
         seeds = np.zeros((2, len(self.clicks), size, size), bool)
         maps = np.zeros((len(self.clicks), 2, size, size), np.float32)
@@ -136,7 +151,8 @@ class ClickedSlices:
                 for pixel in pixels:
                     seeds[sign, index][pixel] = True
         hints = by_colour(self.image.numpy(), *seeds, hints=click_hints)
-        return self.image, self.previous, torch.from_numpy(maps), torch.from_numpy(hints)
+        told = torch.from_numpy(maps), torch.from_numpy(hints)
+        return self.image, self.previous, *told, self.reference
 
     @torch.no_grad()
     def advance(self, network: InteractionNetwork) -> None:
@@ -145,6 +161,12 @@ class ClickedSlices:
         network.eval()
         self.previous = (network(*moved(self.inputs(), network)) > 0).float().cpu()
         network.train(training)
+
+
+def _reference(image: Tensor, there: Tensor, mask: Tensor) -> Tensor:
+    """Maps of references: slices (B, 3, H, W) twice, masks there (B, H, W) -> (B, 3, H, W)."""
+    maps = by_colour(image.numpy(), there.numpy(), mask.numpy(), hints=reference_maps)
+    return torch.from_numpy(maps)
 
 
 class InteractionStep:
@@ -192,10 +214,11 @@ class InteractionStep:
                 break
         return pair
 
-    def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
+    def validate(self, image: Tensor, truth: Tensor, number: int = 0) -> dict[str, float]:
         """Dice on held-out clips after each of three central clicks, from nothing and on a carried mask.
 
-        `carried_0` is that of the mask itself, before any click; `recorded` is on held-out recorded rounds.
+        `carried_0` is that of the mask itself, before any click; `recorded` is on held-out recorded rounds,
+        others for every `number` of a batch.
         """
         result: dict[str, float] = {}
         for name, refine in (("dice", 0.0), ("carried", 1.0)):
@@ -204,7 +227,11 @@ class InteractionStep:
             result |= self._after_clicks(name, slices)
         if self.held_out:
             config = ClicksConfig(central=1)
-            pairs = self.held_out[: VALIDATION_PAIRS : max(1, VALIDATION_PAIRS // len(image))]
+            step = max(
+                1, len(self.held_out) // VALIDATION_PAIRS
+            )  # those of one session come one after another
+            chosen = self.held_out[::step]
+            pairs = [chosen[(number * len(image) + n) % len(chosen)] for n in range(len(image))]
             slices = ClickedSlices.of_pairs(pairs, config, np.random.default_rng(0))
             result |= self._after_clicks("recorded", slices)
         del result["dice_0"]

@@ -93,8 +93,9 @@ class MemoryStep:
         return torch.stack(losses).mean(), self._figures(rollout, truth)
 
     @torch.no_grad()
-    def validate(self, image: Tensor, truth: Tensor) -> dict[str, float]:
+    def validate(self, image: Tensor, truth: Tensor, number: int = 0) -> dict[str, float]:
         """Dice of free roll-outs from the true prompt mask, and of copying that mask to every slice."""
+        del number
         self.network.eval()
         rollout = self._roll_out(image, truth, truth[:, 0], Policy())
         self.network.train()

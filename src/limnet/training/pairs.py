@@ -47,7 +47,7 @@ class PairStream(IterableDataset[tuple[Tensor, Tensor]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         rng = np.random.default_rng(self.seed)
-        recorded = read_pairs(self.path) if self.path.exists() else []
+        recorded: Sequence[Pair] = read_pairs(self.path) if self.path.exists() else ()
         batch = self.recipe.batch
         num_made_up = round(batch * self.recipe.pairs.made_up) if recorded else batch
         clips = ClipStream(replace(self.recipe, batch=max(2, num_made_up)), self.cases, self.seed)

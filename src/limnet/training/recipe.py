@@ -40,6 +40,7 @@ class ClicksConfig:
     refine: float = 0.6  # share of samples that start from an existing, imperfect mask ...
     carried: float = 0.7  # ... share of these masks that come from another slice of the clip ...
     leak: float = 0.25  # ... and share of them that run over into a neighbour of the same grey
+    shown: float = 0.7  # share of them that see the object on another slice; from nothing, half as many
     recorded: float = 0.0  # share of samples that a recorded round of the real Session left wrong
     central: float = 0.5  # share of clicks in the middle of the error, others anywhere in it
     boxes: float = 0.0  # share of samples whose first prompt is a box ...
@@ -89,12 +90,13 @@ class Recipe:
     network: str  # interaction, memory or fusion
     start: tuple[str, ...] = ()  # "imagenet", "shipped" (weights), paths of others, relative to the recipe
     minutes: float = 60.0  # the budget where the command gives none
-    frozen: bool = False  # batch norms keep their statistics; exported weights need it
+    frozen: bool = False  # batch norms keep their statistics
     seed: int = 0
     batch: int = 16
     learning_rate: float = 1e-3  # peak; falls as a cosine to 1 % at the end of the budget
     weight_decay: float = 0.01
     warmup_steps: int = 200
+    averaged: float = 0.0  # decay per step of a running mean of the weights, which is what is kept; 0: none
     clip_norm: float = 3.0  # gradients are scaled down to this norm
     validate_minutes: float = 5.0  # between two validations
     validation_clips: int = 96

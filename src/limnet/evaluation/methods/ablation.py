@@ -25,14 +25,24 @@ class Ablated(LimNet):
     """The networks of a model, some of whose inputs are silenced."""
 
     def __init__(
-        self, model: LimNet, *, hints: bool = True, memory: bool = True, sensory: bool = True
+        self,
+        model: LimNet,
+        *,
+        hints: bool = True,
+        reference: bool = True,
+        memory: bool = True,
+        sensory: bool = True,
     ) -> None:
         self.__dict__.update(model.__dict__)  # the same graphs and lanes
-        self._hints, self._memory, self._sensory = hints, memory, sensory
+        self._hints, self._reference, self._memory, self._sensory = hints, reference, memory, sensory
 
-    def interaction(self, image: Array, previous: Array, clicks: Array, hints: Array) -> Array:
-        """As of the model, perhaps without hints."""
-        return super().interaction(image, previous, clicks, hints if self._hints else np.zeros_like(hints))
+    def interaction(
+        self, image: Array, previous: Array, clicks: Array, hints: Array, reference: Array
+    ) -> Array:
+        """As of the model, perhaps without hints, perhaps without a reference."""
+        hints = hints if self._hints else np.zeros_like(hints)
+        reference = reference if self._reference else np.zeros_like(reference)
+        return super().interaction(image, previous, clicks, hints, reference)
 
     def carry(
         self,
