@@ -1,4 +1,4 @@
-"""Seconds and memory of DICOMweb with a real Orthanc, for docs/dicom.md: python tests/orthanc_speed.py 512.
+"""Seconds and memory of DICOMweb with a real Orthanc, for docs/dicom.md: orthanc_speed.py 512.
 
 Every command is a process of its own, its start included; the number is that of the slices, 512 x 512 each.
 """
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from limnet import read_volume, write_mask
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import orthanc
 from dicom_files import random_affine, write_series
-from limnet import read_volume, write_mask
 
 WATCH = (  # runs a command, then prints its peak of memory
     "import resource, subprocess, sys\n"
@@ -32,7 +34,7 @@ def timed(what: str, *words: object) -> None:
     command = [sys.executable, "-c", WATCH, sys.executable, "-m", "limnet", *map(str, words)]
     start = time.monotonic()
     done = subprocess.run(command, env=os.environ | credentials, check=True, capture_output=True, text=True)
-    print(f"| {what} | {time.monotonic() - start:.1f} | {done.stdout.strip()} MiB |", flush=True)  # noqa: T201
+    print(f"| {what} | {time.monotonic() - start:.1f} | {done.stdout.strip()} MiB |", flush=True)
 
 
 def measure(place: Path, num_slices: int) -> None:
@@ -40,7 +42,7 @@ def measure(place: Path, num_slices: int) -> None:
     scan, rng = place / "scan", np.random.default_rng(0)
     voxels = rng.integers(-1000, 1000, (512, 512, num_slices), dtype=np.int16)
     paths = write_series(scan, voxels, random_affine(rng), modality="CT", study="1.2.3", series="1.2.3.4")
-    print(f"{num_slices} slices, {sum(path.stat().st_size for path in paths) >> 20} MiB")  # noqa: T201
+    print(f"{num_slices} slices, {sum(path.stat().st_size for path in paths) >> 20} MiB")
     mask = np.zeros(voxels.shape, np.uint8)
     mask[100:300, 150:350, num_slices // 4 : num_slices * 3 // 4] = 1
     write_mask(place / "mask.nii.gz", mask, read_volume(scan))
