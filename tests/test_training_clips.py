@@ -156,3 +156,10 @@ def test_real_cases_give_clips() -> None:
     case = next(iter(read_cases(Path(root))))
     for clip in clips_of(case, count=8, slices=3):
         assert np.isfinite(clip.image).all()
+
+
+def test_at_any_zoom_the_object_may_be_a_speck_or_more_than_the_view() -> None:
+    clips = clips_of(ball_case((160, 150, 24)), count=60, any_zoom=1.0, **PLAIN)
+    shares = [clip.truth[0].mean() for clip in clips]
+    assert min(shares) < 0.02 and max(shares) > 0.6
+    assert all(clip.truth[0, 24:40, 24:40].any() for clip in clips)  # around a point of the object

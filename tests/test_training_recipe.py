@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from limnet.errors import ConfigError
 from limnet.training.clips import ClipConfig
-from limnet.training.recipe import NETWORKS, Recipe, read_recipe
+from limnet.training.recipe import NETWORKS, Recipe, read_recipe, read_recipes
 from limnet.training.shapes import ShapeConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -22,6 +22,17 @@ def test_every_network_has_a_recipe_that_can_be_read(network: str) -> None:
     recipe = read_recipe(RECIPES / f"{network}.toml")
     assert recipe.network == network
     assert recipe.data.exclude[0] == "brain1"  # the sample of the demo is never trained on
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_that_is_shipped_can_be_read_and_leaves_the_demo_out(path: Path) -> None:
+    for recipe in read_recipes(path):
+        assert recipe.data.exclude[0] == "brain1"
+
+
+def test_the_recipe_on_recorded_rounds_looks_at_every_zoom_and_records() -> None:
+    recipe = read_recipe(RECIPES / "interaction_rounds.toml")
+    assert recipe.needs_rounds and recipe.clip.any_zoom > 0 and recipe.averaged > 0
 
 
 @pytest.mark.parametrize(
