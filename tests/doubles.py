@@ -63,6 +63,7 @@ class FakeLimNet(LimNet):
         neighbour: Array,
         probability: Array,
         hints: Array,
+        reference: Array,
         memory: Elements,
         sensory: Array,
     ) -> Carried:

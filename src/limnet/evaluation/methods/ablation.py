@@ -51,17 +51,19 @@ class Ablated(LimNet):
         neighbour: Array,
         probability: Array,
         hints: Array,
+        reference: Array,
         memory: Elements,
         sensory: Array,
     ) -> Carried:
-        """As of the model, perhaps without hints, what memory holds, or sensory memory."""
+        """As of the model, perhaps without hints, a reference, what memory holds, or sensory memory."""
+        reference = reference if self._reference else np.zeros_like(reference)
         if not self._hints:
             hints = np.zeros_like(hints)
         if not self._memory:
             memory = memory._replace(value=np.zeros_like(memory.value))
         if not self._sensory:
             sensory = np.zeros_like(sensory)
-        return super().carry(image, features, neighbour, probability, hints, memory, sensory)
+        return super().carry(image, features, neighbour, probability, hints, reference, memory, sensory)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def _at_threshold(model: LimNet, threshold: float) -> LimNet:
 ABLATIONS: Mapping[str, Ablation] = {
     "limnet-without-crossing": Ablation(crossing=False),
     "limnet-without-hints": Ablation(partial(Ablated, hints=False)),
+    "limnet-without-reference": Ablation(partial(Ablated, reference=False)),
     "limnet-without-memory": Ablation(partial(Ablated, memory=False)),
     "limnet-without-sensory": Ablation(partial(Ablated, sensory=False)),
     "limnet-without-long-term": Ablation(memory=BankConfig(prototypes=1, max_prototypes=1)),
