@@ -227,7 +227,7 @@ def test_quality_is_doubted_where_the_sweeps_differ() -> None:
     session.click(INSIDE)
     session.propagate()
     # on a slice of the box the own mask fills 8 x 8, the others, as far as planes are seen, 8 x 16 and
-    # 16 x 8: Dice 2/3, 2/3 and 1/2
-    np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 11 / 18), atol=1e-3)
+    # 16 x 8: Dice 2/3, 2/3 and 1/2; its border, half a pixel of the view, is doubted a little
+    np.testing.assert_allclose(session.quality[4:12], np.sqrt(0.6 * 11 / 18), atol=0.02)
     # beyond it the own mask is alone: of three pairs only one is alike
-    np.testing.assert_allclose(session.quality[np.r_[0:4, 12:16]], np.sqrt(0.6 / 3), atol=1e-3)
+    np.testing.assert_allclose(session.quality[np.r_[0:4, 12:16]], np.sqrt(0.6 / 3), atol=0.02)

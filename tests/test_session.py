@@ -467,6 +467,18 @@ def test_without_fusion_the_quality_is_that_of_the_new_masks() -> None:
     assert two_rounds(preference=0.9, fusion=False).quality[9:].tolist() == pytest.approx([0.6] * 7)
 
 
+def test_the_quality_of_a_mask_falls_with_the_doubt_with_which_it_was_carried() -> None:
+    class Doubtful(CopyLimNet):
+        def carried_mask(self, image: Array, probability: Array) -> Array:
+            return np.where(probability > 0.5, np.float32(0.6), np.float32(0))
+
+    session = session_of(Doubtful(quality=0.8))
+    session.click(at(8))
+    session.propagate()
+    expected = 2 * 0.6 / (1 + 0.6)
+    assert session.quality[[7, 8, 9]].tolist() == pytest.approx([0.8 * expected, 0.8, 0.8 * expected])
+
+
 def test_fusion_never_overrules_a_click() -> None:
     session = session_of(CopyLimNet(preference=1.0))
     session.click(at(8))

@@ -133,6 +133,16 @@ def fuse(
     return Verdict(keeps, judgement.previous_quality if keeps else judgement.quality)
 
 
+def expected_dice(probability: Array) -> float:
+    """The Dice that the mask above one half would have, were each pixel object with its probability.
+
+    Half-believed surroundings count against it as much as doubtful pixels inside. 0 of an empty mask.
+    """
+    inside = probability > 0.5
+    total = int(inside.sum()) + float(probability.sum())
+    return 2 * float(probability[inside].sum()) / total if total else 0.0
+
+
 def _favoured(preference: float, near: Array) -> float:
     """The preference, moved towards the mask from the nearer prompt; as it is where nobody carried one."""
     if near[0] == 0 or preference in (0, 1):

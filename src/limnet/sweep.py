@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.fusion import Candidate, Change, Round, fuse, shrink
+from limnet.fusion import Candidate, Change, Round, expected_dice, fuse, shrink
 from limnet.interaction import bounds
 from limnet.law import Law
 from limnet.lens import SliceCache, slice_of
@@ -265,7 +265,7 @@ class Sweep:
         blended = [(index, *bridge.blend(index)) for bridge in bridges for index in bridge.complete()]
 
         def settle(index: int, probability: Array, carried: int) -> Settled:
-            return self._settle(index, self.lens.view.paste(probability) > 0.5, carried)
+            return self._settle(index, self.lens.view.paste(probability) > 0.5, carried, probability)
 
         return self.model.lanes.together([partial(settle, *one) for one in blended])
 
@@ -282,7 +282,8 @@ class Sweep:
             if self._outgrows(probability):
                 yield Step(None, None, outgrown=True)
                 return
-            settled = self._settle(index, view.paste(probability) > 0.5, carried=abs(index - start))
+            mask = view.paste(probability) > 0.5
+            settled = self._settle(index, mask, abs(index - start), probability)
             absent_before = not slice_of(self.task.mask, axis, index).any()
             empty = absent_before and (inside or not settled.mask.any())
             ended = ended + 1 if empty else 0
@@ -324,10 +325,12 @@ class Sweep:
             self._references[nearest] = Reference(shrink(self.slices.image(nearest)), shrink(mask))
         return self._references[nearest]
 
-    def _settle(self, index: int, mask: Mask, carried: int) -> Settled:
+    def _settle(self, index: int, mask: Mask, carried: int, probability: Array | None = None) -> Settled:
         """Fuse a slice with the round before; prompts are law, and a prompted slice is never overruled.
 
-        Before the first round every slice is empty: so fusion also finds where the object has ended.
+        Before the first round every slice is empty: so fusion also finds where the object has ended. Of a
+        mask that was carried here with `probability` (H, W), the Dice that the fusion network expects is
+        lowered by what the probability itself leaves in doubt.
         """
         task, axis, look = self.task, self.lens.axis, self.lens.view.look
         image = self.slices.image(index)
@@ -339,7 +342,10 @@ class Sweep:
             previous = Candidate(look(before)[0], int(task.carried[index]))
             verdict = fuse(self.model, image, previous, current, self._reference(index))
         mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
-        return Settled(index, mask, carried, verdict.keeps_previous, verdict.quality)
+        quality = verdict.quality
+        if probability is not None and not verdict.keeps_previous and mask.any():
+            quality *= expected_dice(probability)
+        return Settled(index, mask, carried, verdict.keeps_previous, quality)
 
     def _outgrows(self, probability: Array) -> bool:
         view, mask = self.lens.view, probability > 0.5

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from limnet.fusion import expected_dice
 from limnet.interaction import PlaneClick, prompt_probability, refit, zoom_levels
 from limnet.lens import image_through, lens_at, plane_of
 from limnet.model import LimNet
@@ -58,19 +59,14 @@ def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClic
 
 
 def _score(looks: list[Look], number: int) -> float:
-    """Expected Dice of a level's mask times its agreement with the levels most like it; 0 does not count.
-
-    Were each pixel object with its probability, the mask would have this Dice: what lies outside, half
-    believed, counts against it too.
-    """
+    """Expected Dice of a level's mask times its agreement with the levels most like it; 0 does not count."""
     look = looks[number]
     mask = look.probability > 0.5
     if not mask.any() or (look.view.is_touched(mask) and not look.view.is_whole):
         return 0.0
-    expected = 2 * float(look.probability[mask].sum()) / (int(mask.sum()) + float(look.probability.sum()))
     others = [other for n, other in enumerate(looks) if n != number]
     agreement = sorted((_iou(look.on_plane, other.on_plane) for other in others), reverse=True)
-    return expected * (ALONE + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
+    return expected_dice(look.probability) * (ALONE + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
