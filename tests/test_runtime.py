@@ -38,6 +38,9 @@ class Faulty:
     def get_providers(self) -> list[str]:
         return [CUDA, CPU]
 
+    def get_inputs(self) -> list[Any]:
+        return []
+
     def run(self, names: None, arrays: dict[str, Any]) -> list[Any]:
         raise RuntimeError("out of memory on the card\nand a long trace")
 

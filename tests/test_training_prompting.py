@@ -93,7 +93,9 @@ def prompted(batch: int = 1, **shares: float) -> ClickedSlices:
 class Everything(nn.Module):
     """An interaction network to which all is object."""
 
-    def forward(self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor) -> Tensor:
+    def forward(
+        self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor, reference: Tensor
+    ) -> Tensor:
         return torch.ones_like(previous)
 
 
