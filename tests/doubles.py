@@ -63,7 +63,6 @@ class FakeLimNet(LimNet):
         neighbour: Array,
         probability: Array,
         hints: Array,
-        reference: Array,
         memory: Elements,
         sensory: Array,
     ) -> Carried:

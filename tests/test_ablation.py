@@ -24,7 +24,6 @@ def test_an_ablation_is_a_method_that_runs(name: str) -> None:
     ("name", "silent"),
     [
         ("limnet-without-hints", {"hints"}),
-        ("limnet-without-reference", {"reference"}),
         ("limnet-without-memory", {"memory"}),
         ("limnet-without-sensory", {"sensory"}),
         ("limnet-without-crossing", set()),
@@ -40,7 +39,6 @@ def test_what_an_ablation_takes_out_is_silent_and_the_rest_is_not(name: str, sil
         def _run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
             heard.update(
                 hints=inputs["hints"].sum(),
-                reference=inputs["reference"].sum(),
                 memory=inputs["memory_value"].sum(),
                 sensory=inputs["sensory"].sum(),
             )
@@ -48,13 +46,33 @@ def test_what_an_ablation_takes_out_is_silent_and_the_rest_is_not(name: str, sil
 
     model = ABLATIONS[name].model(Listening())
     model._run = Listening._run.__get__(model)  # type: ignore[method-assign]
-    model._told = {"carry"}
     image, plane, memory = (
         np.ones((3, 4, 4), np.float32),
         np.ones((4, 4), np.float32),
         np.ones((2, 9), np.float32),
     )
     features = SliceFeatures(image, image, image, image)
-    elements = Elements(memory, memory, memory, memory)
-    model.carry(image, features, image, plane, image, image, elements, image)
+    model.carry(image, features, image, plane, image, Elements(memory, memory, memory, memory), image)
     assert {part for part, total in heard.items() if total == 0} == silent
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("limnet-without-reference", False), ("limnet-without-memory", True)]
+)
+def test_the_interaction_network_is_told_of_other_slices_unless_that_is_taken_out(
+    name: str, is_told: bool
+) -> None:
+    class Listening(LimNet):
+        def __init__(self) -> None:
+            self._takes_reference = True
+
+        def _run(self, name: str, **inputs: np.ndarray) -> list[np.ndarray]:
+            heard.append(bool(inputs["reference"].any()))
+            return [np.zeros((1, 1, 4, 4), np.float32)]
+
+    heard: list[bool] = []
+    model = ABLATIONS[name].model(Listening())
+    model._run = Listening._run.__get__(model)  # type: ignore[method-assign]
+    image, plane = np.ones((3, 4, 4), np.float32), np.ones((4, 4), np.float32)
+    model.interaction(image, plane, image[:2], image, image)
+    assert heard == [is_told]

@@ -65,7 +65,6 @@ def inputs_of(name: str, size: tuple[int, int], elements: int, batch: int = 1) -
         case "carry":
             return {
                 "image": image, "mask": one, "neighbour": image.flip(3), "hints": image.flip(2),
-                "reference": image.flip((2, 3)),
                 "key": torch.randn(batch, 64, h, w) / 2, "selection": torch.rand(batch, 64, h, w),
                 "memory_key": memory[0], "memory_shrinkage": memory[1], "memory_value": memory[2],
                 "sensory": torch.randn(batch, 64, h, w).tanh(),

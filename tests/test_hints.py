@@ -16,12 +16,12 @@ from limnet.hints import (
     click_hints,
     click_likeness,
     click_maps,
-    compared,
     double,
     geodesic_nearness,
     halve,
     mask_hints,
     mask_likeness,
+    reference_maps,
 )
 
 RNG = np.random.default_rng(0)
@@ -181,7 +181,7 @@ def test_a_reference_says_likeness_grey_and_mask_and_nothing_of_an_empty_mask() 
     mask[0, 4:10, 4:10] = 1
     there[:, :, 4:10, 4:10] += 0.7
     image[:, :, 8:14, 2:8] += 0.7  # the object lies elsewhere here
-    maps = compared(image, there, mask)
+    maps = reference_maps(image, there, mask)
     likeness, grey, held = maps[0]
     assert likeness[8:14, 2:8].min() > 0.5 > likeness[4:8, 10:].max()
     np.testing.assert_allclose(grey, there[0].mean(0), rtol=1e-6)

@@ -54,7 +54,7 @@ def test_a_sweep_step_goes_through_all_graphs(model: LimNet) -> None:
     features = model.query(image)
     elements = elements_of(features, model.value(image, probability, features.f16))
     sensory = np.zeros((sizes.sensory_dim, 4, 4), np.float32)
-    carried = model.carry(image, features, image, probability, maps(3), maps(3), elements, sensory)
+    carried = model.carry(image, features, image, probability, maps(3), elements, sensory)
     kept = model.potentiate(elements, np.array([3, 0, 9]))
     shapes = {
         "probability": probability.shape,

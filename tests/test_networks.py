@@ -167,7 +167,7 @@ def test_networks_take_any_multiple_of_thirty_two(size: tuple[int, int]) -> None
     assert [tuple(t.shape[1:]) for t in query] == [(8, *small), (1, *small), (8, *small), (112, *small)]
     assert network.value(image, one, query.f16).shape == (2, 6, *small)
     logits, sensory = network.carry(
-        image, one, image, image, image, torch.rand(2, 6, *small), torch.zeros(2, 5, *small)
+        image, one, image, image, torch.rand(2, 6, *small), torch.zeros(2, 5, *small)
     )
     assert (logits.shape, sensory.shape) == ((2, 1, *size), (2, 5, *small))
     judgement = FusionNetwork().eval()(image, one, one, torch.rand(2, 2), image, one)
@@ -242,18 +242,18 @@ def test_sensory_memory_stays_bounded_for_ever() -> None:
 
 
 def test_the_carry_network_starts_as_the_interaction_network() -> None:
-    """Without memory, clicks and neighbour it says exactly what the other says of the previous mask."""
+    """Without memory, clicks and other slices it says exactly what the other says of the previous mask."""
     interaction, carry = InteractionNetwork().eval(), CarryNetwork(SMALL).eval()
     carry.start_from(interaction)
     torch.nn.init.zeros_(carry.join[-1].weight)
     torch.nn.init.zeros_(carry.join[-1].bias)
     image, mask, hints = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64), torch.rand(1, 3, 64, 64)
     grey = torch.full((1, 3, 64, 64), 0.5)  # zero once normalised; its weights are zero anyway
-    reference = torch.rand(1, 3, 64, 64)
-    expected = interaction(image, mask, torch.zeros(1, 2, 64, 64), hints, reference)
+    nothing = torch.zeros(1, 3, 64, 64)
+    expected = interaction(image, mask, nothing[:, :2], hints, nothing)
     memory = torch.randn(1, 6, 4, 4), torch.randn(1, 5, 4, 4)
     for neighbour in (grey, torch.rand(1, 3, 64, 64)):
-        logits, _ = carry(image, mask, neighbour, hints, reference, *memory)
+        logits, _ = carry(image, mask, neighbour, hints, *memory)
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -261,7 +261,7 @@ def test_the_carry_networks_memory_matters() -> None:
     carry = CarryNetwork(SMALL).eval()
     image, mask = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64)
     readouts = torch.randn(2, 1, 6, 4, 4)
-    first, second = (carry(image, mask, *[image] * 3, r, torch.zeros(1, 5, 4, 4))[0] for r in readouts)
+    first, second = (carry(image, mask, image, image, r, torch.zeros(1, 5, 4, 4))[0] for r in readouts)
     assert not torch.allclose(first, second)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -68,54 +67,19 @@ def test_each_slice_is_carried_from_the_one_before() -> None:
             neighbour: Array,
             probability: Array,
             hints: Array,
-            reference: Array,
             memory: Elements,
             sensory: Array,
         ) -> Carried:
             steps.append(
                 (round(100 * float(image.mean())), round(100 * float(neighbour.mean())), sensory.mean())
             )
-            carried = super().carry(
-                image, features, neighbour, probability, hints, reference, memory, sensory
-            )
+            carried = super().carry(image, features, neighbour, probability, hints, memory, sensory)
             return carried._replace(probability=probability / 2, sensory=sensory + 1)
 
     steps: list[tuple[int, int, float]] = []
     found = [probability.max() for _, probability in sweep(Recorder(), range(6, 9), start=5)]
     assert steps == [(6, 5, 0), (7, 6, 1), (8, 7, 2)]
     assert found == [0.5, 0.25, 0.125]
-
-
-def test_every_slice_is_shown_the_one_the_sweep_began_on() -> None:
-    class Listener(CopyLimNet):
-        def carry(self, *args: Any, **names: Any) -> Carried:
-            shown.append(names["reference"])
-            carried = super().carry(*args, **names)
-            return carried._replace(
-                probability=0 * carried.probability
-            )  # what is carried is not what is shown
-
-    shown: list[Array] = []
-    list(sweep(Listener(), range(6, 9), start=5))
-    assert len(shown) == 3
-    for likeness, grey, mask in shown:
-        np.testing.assert_array_equal(mask, PROMPT)
-        np.testing.assert_allclose(grey, 0.05, rtol=1e-6)
-        assert likeness.min() > 0 and likeness.max() < 1
-
-
-def test_a_sweep_from_an_empty_slice_is_shown_nothing() -> None:
-    class Listener(CopyLimNet):
-        def carry(self, *args: Any, **names: Any) -> Carried:
-            shown.append(names["reference"])
-            return super().carry(*args, **names)
-
-    shown: list[Array] = []
-    model = Listener()
-    slices, anchor = EvenSlices(model), Anchor(0, 0 * PROMPT)
-    elements = [anchor_elements(model, slices, anchor)]
-    list(sweep_one_way(model, slices, anchor, elements, range(1, 3), BankConfig()))
-    assert len(shown) == 2 and not any(maps.any() for maps in shown)
 
 
 def test_memory_is_written_every_so_many_slices() -> None:

@@ -102,3 +102,9 @@ def test_clips_that_cannot_be_cut_are_refused(settings: dict[str, float]) -> Non
 def test_shapes_with_more_at_least_than_at_most_are_refused(settings: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         ShapeConfig(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"blend": 0.0}, {"blend": 1.5}, {"averaged": 1.0}, {"averaged": -0.1}])
+def test_shares_that_keep_nothing_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        Recipe(network="interaction", **settings)  # type: ignore[arg-type]

@@ -278,14 +278,7 @@ class Copy(nn.Module):
         return query.key, memory.key[:, 0]
 
     def carry(
-        self,
-        image: Tensor,
-        mask: Tensor,
-        neighbour: Tensor,
-        hints: Tensor,
-        reference: Tensor,
-        readout: Tensor,
-        sensory: Tensor,
+        self, image: Tensor, mask: Tensor, neighbour: Tensor, hints: Tensor, readout: Tensor, sensory: Tensor
     ) -> tuple[Tensor, Tensor]:
         self.masks.append(mask)
         self.learning.append(torch.is_grad_enabled())

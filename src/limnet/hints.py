@@ -8,7 +8,6 @@ computed at half the view's size. Everything here takes batches: B, C channels (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,63 +146,30 @@ def mask_likeness(image: Maps, neighbour: Maps, mask: Mask) -> Maps:
     (B, C, H, W) twice and (B, H, W) -> (B, H, W). Log odds are averaged over channels, so that grey
     repeated three times says what grey says once.
     """
-    return _likeness(image, _log_odds(neighbour, mask))
-
-
-def _log_odds(image: Maps, mask: Mask) -> Maps:
-    """Of each intensity, inside a mask (B, H, W) against around it: (B, C, H, W) -> (B, C, NUM_BINS)."""
     around = box_maximum(mask, 2 * RING_BOX + 1) & ~mask
-    batch = len(image)
-    numbers = NUM_BINS * np.arange(batch)[:, None, None]
-    channels = [_bins(channel) + numbers for channel in image.swapaxes(0, 1)]
-    odds = [_log_histogram(bins, mask, batch) - _log_histogram(bins, around, batch) for bins in channels]
-    stacked: Maps = np.stack(odds, axis=1).reshape(batch, NUM_BINS, -1).swapaxes(1, 2)
-    return stacked
-
-
-def _likeness(image: Maps, odds: Maps) -> Maps:
-    """P(object | intensity), the mean odds of the channels: (B, C, H, W), (B, C, NUM_BINS) -> (B, H, W)."""
-    batch, channels, height, width = image.shape
-    bins = _bins(image).reshape(batch, channels, -1)
-    mean = np.take_along_axis(odds, bins, axis=2).mean(1).reshape(batch, height, width)
-    likeness: Maps = (1 / (1 + np.exp(-np.clip(mean, -8, 8)))).astype(np.float32)
+    batch, channels = image.shape[:2]
+    odds = np.zeros(mask.shape, np.float32)
+    for channel in range(channels):
+        bins = np.minimum(neighbour[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
+        bins += NUM_BINS * np.arange(batch)[:, None, None]
+        here = np.minimum(image[:, channel] * NUM_BINS, NUM_BINS - 1).astype(np.int64)
+        here += NUM_BINS * np.arange(batch)[:, None, None]
+        odds += (_log_histogram(bins, mask, batch) - _log_histogram(bins, around, batch))[here]
+    likeness: Maps = (1 / (1 + np.exp(-np.clip(odds / channels, -8, 8)))).astype(np.float32)
     return likeness
 
 
-def _bins(image: Maps) -> NDArray[np.int64]:
-    """The histogram bin of each intensity in [0, 1]; same shape."""
-    return np.minimum(image * NUM_BINS, NUM_BINS - 1).astype(np.int64)
+def reference_maps(image: Maps, there: Maps, mask: Maps) -> Maps:
+    """What another slice with its mask tells of this one: (B, C, H, W) twice, (B, H, W) -> (B, 3, H, W).
 
-
-class Appearance(NamedTuple):
-    """What the object looks like on a slice."""
-
-    odds: Maps  # (B, C, NUM_BINS), log odds that an intensity is the object's
-    grey: Maps  # (B, H, W), the slice
-    mask: Maps  # (B, H, W), the object on it; zero where it is not held by any half-size pixel
-
-    @classmethod
-    def of(cls, image: Maps, mask: Maps) -> Appearance:
-        """From the slice (B, C, H, W) and its mask (B, H, W), in [0, 1]."""
-        inside = halve(mask) > 0.5
-        held = np.asarray(inside.any(axis=(1, 2)))[:, None, None]  # (B, 1, 1)
-        return cls(_log_odds(halve(image), inside), image.mean(1) * held, mask * held)
-
-
-def reference_maps(image: Maps, there: Appearance) -> Maps:
-    """What another slice tells of this one: (B, C, H, W) -> (B, 3, H, W).
-
-    Likeness to the object there, that slice in grey, its mask. All zero where nothing is there.
+    Likeness to the object there, that slice in grey, its mask. All zero where the mask holds nothing.
     """
-    held = np.asarray(there.mask.any(axis=(1, 2)))[:, None, None]  # (B, 1, 1)
-    likeness = double(_likeness(halve(image), there.odds)) * held
-    maps: Maps = np.stack([likeness, there.grey, there.mask], axis=1)
+    inside = halve(mask) > 0.5
+    likeness = double(mask_likeness(halve(image), halve(there), inside))
+    maps: Maps = np.stack([likeness, there.mean(1), mask], axis=1)
+    held = np.asarray(inside.any(axis=(1, 2)))[:, None, None, None]  # (B, 1, 1, 1)
+    maps *= held
     return maps
-
-
-def compared(image: Maps, there: Maps, mask: Maps) -> Maps:
-    """`reference_maps` of slices (B, C, H, W) and others beside them with their masks (B, H, W)."""
-    return reference_maps(image, Appearance.of(there, mask))
 
 
 def mask_hints(image: Maps, neighbour: Maps, mask: Maps) -> Maps:

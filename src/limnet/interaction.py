@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.hints import Appearance, click_hints, click_maps, reference_maps
+from limnet.hints import click_hints, click_maps, reference_maps
 from limnet.model import LimNet
 from limnet.prompt import Click
 from limnet.view import Plane, View, min_side_mm, view_around, whole_view
@@ -102,8 +102,7 @@ def _compared(image: Image, shown: Shown | None) -> Image:
     if shown is None:
         return np.zeros_like(image)
     channels = max(_colours(image), _colours(shown.image))
-    there = Appearance.of(shown.image[None, :channels], shown.mask[None])
-    maps: Image = reference_maps(image[None, :channels], there)[0]
+    maps: Image = reference_maps(image[None, :channels], shown.image[None, :channels], shown.mask[None])[0]
     return maps
 
 

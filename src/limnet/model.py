@@ -102,7 +102,7 @@ class LimNet:
 
         graphs = lanes.together([partial(load, *pair) for pair in zip(GRAPHS, data, strict=True)])
         self._graphs = dict(zip(GRAPHS, graphs, strict=True))
-        self._told = {name for name in ("interaction", "carry") if "reference" in self._graphs[name].inputs}
+        self._takes_reference = "reference" in self._graphs["interaction"].inputs
         # Graphics cards take one job at a time; DirectML forbids more.
         self.lanes = lanes if set(self.providers.values()) == {"cpu"} else Lanes(1)
 
@@ -124,7 +124,7 @@ class LimNet:
 
         Weights exported before there were references are not told any.
         """
-        told = {"reference": reference[None]} if "interaction" in self._told else {}
+        told = {"reference": reference[None]} if self._takes_reference else {}
         (logits,) = self._run(
             "interaction",
             image=image[None],
@@ -152,15 +152,10 @@ class LimNet:
         neighbour: Array,
         probability: Array,
         hints: Array,
-        reference: Array,
         memory: Elements,
         sensory: Array,
     ) -> Carried:
-        """Carry the mask `probability` (H, W) of the slice `neighbour` (3, H, W) to the slice `image`.
-
-        `hints` and `reference` are (3, H, W); weights older than references are not told any.
-        """
-        told = {"reference": reference[None]} if "carry" in self._told else {}
+        """Carry the mask `probability` (H, W) of the slice `neighbour` (3, H, W) to the slice `image`."""
         logits, new_sensory, usage = self._run(
             "carry",
             image=image[None],
@@ -173,7 +168,6 @@ class LimNet:
             memory_shrinkage=memory.shrinkage[None],
             memory_value=memory.value[None],
             sensory=sensory[None],
-            **told,
         )
         return Carried(_sigmoid(logits[0, 0]), new_sensory[0], usage[0])
 

@@ -68,7 +68,8 @@ class Train:
         sources = [s for recipe in recipes for s in recipe.start if is_exported(s, self.recipe.parent)]
         if sources:
             tuned = {recipe.network: place for recipe, place in zip(recipes, places, strict=True)}
-            export_tuned(tuned, sources[0], self.recipe.parent, folder / "weights")
+            shares = {recipe.network: recipe.blend for recipe in recipes}
+            export_tuned(tuned, sources[0], self.recipe.parent, folder / "weights", shares)
             print(
                 f"tuned weights: limnet segment VOLUME -o MASK --click I,J,K --weights {folder / 'weights'}"
             )

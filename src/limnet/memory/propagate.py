@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.hints import Appearance, mask_hints, reference_maps
+from limnet.hints import mask_hints
 from limnet.lens import Seen
 from limnet.memory.bank import BankConfig, MemoryBank, elements_of
 from limnet.model import Elements, LimNet
@@ -61,21 +61,13 @@ def sweep_one_way(
     """
     bank = MemoryBank(model, anchors, config)
     neighbour, probability = slices[start.index], start.probability
-    colours = neighbour.colours  # of every slice of a volume
-    shown = Appearance.of(neighbour.image[None, :colours], probability[None])
     sensory = np.zeros((model.manifest.sensory_dim, *neighbour.features.key.shape[1:]), np.float32)
     for step, index in enumerate(path, start=1):
         seen = slices[index]
-        image, beside = seen.image[None, :colours], neighbour.image[None, :colours]
+        colours = seen.colours
+        hints = mask_hints(seen.image[None, :colours], neighbour.image[None, :colours], probability[None])[0]
         carried = model.carry(
-            seen.image,
-            seen.features,
-            neighbour.image,
-            probability,
-            hints=mask_hints(image, beside, probability[None])[0],
-            reference=reference_maps(image, shown)[0],
-            memory=bank.elements,
-            sensory=sensory,
+            seen.image, seen.features, neighbour.image, probability, hints, bank.elements, sensory
         )
         bank.record(carried.usage)
         neighbour, probability, sensory = seen, carried.probability, carried.sensory

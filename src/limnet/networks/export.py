@@ -62,7 +62,6 @@ class CarryGraph(nn.Module):
         mask: Tensor,
         neighbour: Tensor,
         hints: Tensor,
-        reference: Tensor,
         key: Tensor,
         selection: Tensor,
         memory_key: Tensor,
@@ -74,7 +73,7 @@ class CarryGraph(nn.Module):
         query = Query(key=key, shrinkage=key[:, :1], selection=selection, f16=key)
         memory = Memory(memory_key, memory_shrinkage, memory_value)
         readout, usage = read_one(memory, query, self.network.config.top_k)
-        logits, sensory = self.network.carry(image, mask, neighbour, hints, reference, readout, sensory)
+        logits, sensory = self.network.carry(image, mask, neighbour, hints, readout, sensory)
         return logits, sensory, usage
 
 
@@ -117,7 +116,7 @@ def graphs(
     """All graphs with example inputs at a view of size x size."""
     c, n, small = memory.config, 40, size // 16
     image, one = torch.rand(1, IMAGE_CHANNELS, size, size), torch.rand(1, 1, size, size)
-    hints, reference = (torch.rand(1, n, size, size) for n in (HINT_CHANNELS, REFERENCE_CHANNELS))
+    hints = torch.rand(1, HINT_CHANNELS, size, size)
     f16, key = torch.rand(1, 112, small, small), torch.rand(1, c.key_dim, small, small)
     elements = {
         "memory_key": torch.rand(1, c.key_dim, n),
@@ -137,7 +136,7 @@ def graphs(
             interaction,
             {
                 "image": image, "previous": one, "clicks": torch.rand(1, 2, size, size), "hints": hints,
-                "reference": reference,
+                "reference": torch.rand(1, REFERENCE_CHANNELS, size, size),
             },
             ("logits",),
             _spatial("image", "previous", "clicks", "hints", "reference", "logits"),
@@ -158,11 +157,11 @@ def graphs(
             CarryGraph(memory),
             {
                 "image": image, "mask": one, "neighbour": image.clone(), "hints": hints,
-                "reference": reference, "key": key, "selection": key.clone(), **elements,
+                "key": key, "selection": key.clone(), **elements,
                 "sensory": torch.rand(1, c.sensory_dim, small, small),
             },
             ("logits", "new_sensory", "usage"),
-            {n: {2: "H", 3: "W"} for n in ("image", "mask", "neighbour", "hints", "reference", "logits")}
+            {name: {2: "H", 3: "W"} for name in ("image", "mask", "neighbour", "hints", "logits")}
             | {name: {2: "h", 3: "w"} for name in ("key", "selection", "sensory", "new_sensory")}
             | {name: {2: "N"} for name in elements}
             | {"usage": {1: "N"}},

@@ -10,6 +10,7 @@ from limnet.networks.decoder import Decoder, normalise, stack
 IMAGE_CHANNELS = 3
 HINT_CHANNELS = 3  # likeness in intensity, geodesic nearness to positive, to negative hints
 REFERENCE_CHANNELS = 3  # likeness to the object on another prompted slice; that slice in grey, its mask
+HINTS = slice(IMAGE_CHANNELS + 1 + 2, IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS)  # where they enter
 INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS + REFERENCE_CHANNELS
 
 

@@ -28,17 +28,11 @@ from limnet.networks.decoder import (
     normalise,
     stack,
 )
-from limnet.networks.interaction import (
-    HINT_CHANNELS,
-    IMAGE_CHANNELS,
-    REFERENCE_CHANNELS,
-    InteractionNetwork,
-)
+from limnet.networks.interaction import HINT_CHANNELS, HINTS, IMAGE_CHANNELS, InteractionNetwork
 
 MAX_SHRINKAGE = 32.0  # unbounded it ran to 60,000: reading became copying, and its gradient vanished
 
-CARRY_CHANNELS = IMAGE_CHANNELS + 1 + IMAGE_CHANNELS + HINT_CHANNELS + REFERENCE_CHANNELS
-ON_END = HINT_CHANNELS + REFERENCE_CHANNELS  # channels that end its input and the interaction network's alike
+CARRY_CHANNELS = IMAGE_CHANNELS + 1 + IMAGE_CHANNELS + HINT_CHANNELS  # slice, mask, neighbour, hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +184,7 @@ class CarryNetwork(nn.Module):
     def start_from(self, interaction: InteractionNetwork) -> None:
         """Start as the interaction network: its previous mask becomes the neighbour's mask.
 
-        The click maps are dropped; the neighbour slice enters with zero weights.
+        The click maps and the reference are dropped; the neighbour slice enters with zero weights.
         """
         theirs = interaction.state_dict()
         for name, mine in self.state_dict().items():
@@ -201,7 +195,7 @@ class CarryNetwork(nn.Module):
             else:  # a layer over the input, (outputs, channels, k, k): slice, mask, clicks, hints, reference
                 mine.zero_()
                 mine[:, : IMAGE_CHANNELS + 1] = theirs[name][:, : IMAGE_CHANNELS + 1]
-                mine[:, -ON_END:] = theirs[name][:, -ON_END:]
+                mine[:, -HINT_CHANNELS:] = theirs[name][:, HINTS]
         for layer in (self.join[-1], self.update.candidate):
             assert isinstance(layer, nn.Conv2d)
             layer.weight.mul_(0.1)
@@ -212,16 +206,15 @@ class CarryNetwork(nn.Module):
         mask: Tensor,
         neighbour: Tensor,
         hints: Tensor,
-        reference: Tensor,
         readout: Tensor,
         sensory: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Carry `mask` (B, 1, H, W) of the slice `neighbour` to the slice `image` (B, 3, H, W).
 
-        `hints` and `reference` (B, 3, H, W), `readout` (B, Cv, h, w), `sensory` (B, Ch, h, w)
+        `hints` (B, 3, H, W), `readout` (B, Cv, h, w), `sensory` (B, Ch, h, w)
         -> logits (B, 1, H, W) and the new sensory memory (B, Ch, h, w).
         """
-        x = stack(normalise(image), mask, normalise(neighbour), hints, reference)  # (B, 13, H, W)
+        x = stack(normalise(image), mask, normalise(neighbour), hints)  # (B, 10, H, W)
         features = self.backbone(x)
         total16 = self.decoder.at_stride_16(features)  # (B, 96, h, w)
         total16 = total16 + self.join(stack(total16, readout, sensory))

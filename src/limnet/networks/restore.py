@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from limnet.errors import WeightsError
 from limnet.model import Manifest, read_manifest, verify
-from limnet.networks.export import CarryGraph, Graph, graphs
+from limnet.networks.export import Graph, graphs
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import REFERENCE_CHANNELS, InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
@@ -68,7 +68,7 @@ def restore_networks(folder: Path) -> Networks:
 def fill(graph: Graph, model: Any, where: str) -> None:
     """Give the layers of a graph's module the weights of an ONNX model of it; `where` names it in errors."""
     layers, weights = layers_in_order(graph), list(_weights(model))
-    if isinstance(graph.module, InteractionNetwork | CarryGraph) and len(weights) == len(layers):
+    if isinstance(graph.module, InteractionNetwork) and len(weights) == len(layers):
         pairs = zip(layers, weights, strict=True)
         weights = [(_told_more(weight, layer.weight.shape[1]), bias) for (layer, _), (weight, bias) in pairs]
     shapes = [tuple(layer.weight.shape) for layer, _ in layers]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import torch
@@ -15,7 +16,8 @@ from limnet.config import from_table
 from limnet.errors import ConfigError, WeightsError
 from limnet.model import MANIFEST
 from limnet.networks.backbone import imagenet_tensors
-from limnet.networks.export import export_networks
+from limnet.networks.blend import blend
+from limnet.networks.export import export_networks, graphs
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
@@ -27,6 +29,11 @@ from limnet.training.memory import MemoryStep
 from limnet.training.recipe import Recipe
 
 IMAGENET = "imagenet"
+GRAPHS_OF = {  # that hold a network's layers, each once
+    "interaction": ("interaction",),
+    "memory": ("query", "value", "carry"),
+    "fusion": ("fusion",),
+}
 SHIPPED = "shipped"  # the weights that are installed with the package
 
 
@@ -129,14 +136,27 @@ def exported_networks(source: str, folder: Path) -> Networks:
         return restore_networks(shipped if source == SHIPPED else folder / source)
 
 
-def export_tuned(folders: Mapping[str, Path], source: str, start_folder: Path, out: Path) -> None:
+def export_tuned(
+    folders: Mapping[str, Path],
+    source: str,
+    start_folder: Path,
+    out: Path,
+    shares: Mapping[str, float] = MappingProxyType({}),
+) -> None:
     """Exported weights once more, into `out`, the networks of the checkpoints in `folders` instead of theirs.
 
+    Of a network that `shares` names, it is that share of the way from the exported weights to the tuned ones.
     View size and threshold stay; the version says that they are tuned.
     """
     former = exported_networks(source, start_folder)
-    networks: dict[str, Any] = {kind: getattr(former, kind) for kind in ("interaction", "memory", "fusion")}
-    networks |= {kind: load_network(place)[1] for kind, place in folders.items()}
+    kinds = ("interaction", "memory", "fusion")
+    before: dict[str, Any] = {kind: getattr(former, kind) for kind in kinds}
+    networks = before | {kind: load_network(place)[1].eval() for kind, place in folders.items()}
+    for kind, share in shares.items():
+        if share < 1:
+            new, old = (graphs(**chosen, size=64) for chosen in (networks, before))
+            for name in GRAPHS_OF[kind]:
+                blend(new[name], old[name], share)
     export_networks(
         **networks,
         folder=out,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from limnet.answer import LOOKS
-from limnet.hints import by_colour, click_hints, click_maps, compared
+from limnet.hints import by_colour, click_hints, click_maps, reference_maps
 from limnet.networks.interaction import InteractionNetwork
 from limnet.training.clicking import SliceClick, error_click, leak, perturb
 from limnet.training.device import moved
@@ -82,7 +82,7 @@ class ClickedSlices:
             previous[index, 0] = torch.from_numpy(mask.astype(np.float32))
         every = torch.arange(len(image))
         here, beside = image[every, chosen], image[every, there]
-        return cls(here, truth[every, chosen], config, rng, previous, reference_of(here, beside, shown))
+        return cls(here, truth[every, chosen], config, rng, previous, _reference(here, beside, shown))
 
     @classmethod
     def of_pairs(cls, pairs: Sequence[Pair], config: ClicksConfig, rng: np.random.Generator) -> ClickedSlices:
@@ -94,7 +94,7 @@ class ClickedSlices:
         beside = torch.from_numpy(np.stack([pair.images[1] for pair in pairs]).astype(np.float32) / 255)
         shown = torch.from_numpy(np.stack([pair.masks[3] for pair in pairs]).astype(np.float32))
         shown *= (image != beside).flatten(1).any(1)[:, None, None]  # a slice is no reference for itself
-        return cls(image, truth, config, rng, previous, reference_of(image, beside, shown))
+        return cls(image, truth, config, rng, previous, _reference(image, beside, shown))
 
     def with_others(self, others: ClickedSlices) -> ClickedSlices:
         """These and others as one batch, before the first click."""
@@ -163,9 +163,9 @@ class ClickedSlices:
         network.train(training)
 
 
-def reference_of(image: Tensor, there: Tensor, mask: Tensor) -> Tensor:
+def _reference(image: Tensor, there: Tensor, mask: Tensor) -> Tensor:
     """Maps of references: slices (B, 3, H, W) twice, masks there (B, H, W) -> (B, 3, H, W)."""
-    maps = by_colour(image.numpy(), there.numpy(), mask.numpy(), hints=compared)
+    maps = by_colour(image.numpy(), there.numpy(), mask.numpy(), hints=reference_maps)
     return torch.from_numpy(maps)
 
 

@@ -15,7 +15,7 @@ from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, Query
 from limnet.training.clicking import leak, perturb
 from limnet.training.device import moved
-from limnet.training.interaction import ClickedSlices, reference_of
+from limnet.training.interaction import ClickedSlices
 from limnet.training.losses import batch_dice, mask_loss
 from limnet.training.recipe import ClicksConfig, RolloutConfig
 
@@ -120,9 +120,8 @@ class MemoryStep:
                 readout, _ = network.read(written.memory, queries[t])
                 here, beside = image[:, t].numpy(), image[:, t - 1].numpy()
                 hints = by_colour(here, beside, mask[:, 0].cpu().numpy(), hints=mask_hints)
-                reference = reference_of(image[:, t], image[:, 0], first)
-                told = [maps.to(seen.device) for maps in (torch.from_numpy(hints), reference)]
-                logits, sensory = network.carry(seen[:, t], mask, seen[:, t - 1], *told, readout, sensory)
+                told = torch.from_numpy(hints).to(seen.device)
+                logits, sensory = network.carry(seen[:, t], mask, seen[:, t - 1], told, readout, sensory)
                 rollout.append(Carried(logits, network.glimpse(readout)))
                 mask = self._next_mask(image[:, t], logits.detach().sigmoid(), known[:, t : t + 1], policy)
                 if t % policy.write_every == 0 and t < slices - 1:

@@ -97,6 +97,9 @@ class Recipe:
     weight_decay: float = 0.01
     warmup_steps: int = 200
     averaged: float = 0.0  # decay per step of a running mean of the weights, which is what is kept; 0: none
+    blend: float = (
+        1.0  # share of the trained weights in those that are exported, of those started from the rest
+    )
     clip_norm: float = 3.0  # gradients are scaled down to this norm
     validate_minutes: float = 5.0  # between two validations
     validation_clips: int = 96
@@ -111,6 +114,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        if not 0 < self.blend <= 1:
+            raise ConfigError(f"blend must be above 0 and at most 1, got {self.blend:g}")
+        if not 0 <= self.averaged < 1:
+            raise ConfigError(f"averaged must be at least 0 and below 1, got {self.averaged:g}")
         if self.batch < 2:
             raise ConfigError(f"batch must be at least 2 (batch norm), got {self.batch}")
         if self.clicks.recorded > 0 and self.clip.size != FUSION_SIZE:

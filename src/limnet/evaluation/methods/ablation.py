@@ -51,19 +51,17 @@ class Ablated(LimNet):
         neighbour: Array,
         probability: Array,
         hints: Array,
-        reference: Array,
         memory: Elements,
         sensory: Array,
     ) -> Carried:
-        """As of the model, perhaps without hints, a reference, what memory holds, or sensory memory."""
-        reference = reference if self._reference else np.zeros_like(reference)
+        """As of the model, perhaps without hints, what memory holds, or sensory memory."""
         if not self._hints:
             hints = np.zeros_like(hints)
         if not self._memory:
             memory = memory._replace(value=np.zeros_like(memory.value))
         if not self._sensory:
             sensory = np.zeros_like(sensory)
-        return super().carry(image, features, neighbour, probability, hints, reference, memory, sensory)
+        return super().carry(image, features, neighbour, probability, hints, memory, sensory)
 
 
 @dataclass(frozen=True)
