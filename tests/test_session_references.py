@@ -88,10 +88,12 @@ def mask_of(size: int) -> Mask:
 
 
 def test_the_nearest_slice_that_holds_something_is_chosen() -> None:
-    masks = {2: mask_of(1), 6: mask_of(0), 7: mask_of(2), 5: mask_of(3)}
-    assert nearest(masks, 5) == Neighbour(7, masks[7])  # not itself, not the empty one
-    assert nearest({3: masks[2], 7: masks[7]}, 5) == Neighbour(3, masks[2])  # of two as near, the first
-    assert nearest({5: masks[5]}, 5) is None
+    masks = {2: mask_of(1), 3: mask_of(1), 6: mask_of(0), 7: mask_of(2), 5: mask_of(3)}
+    assert nearest([2, 5, 6, 7], 5, masks.__getitem__) == Neighbour(
+        7, masks[7]
+    )  # not itself, not the empty one
+    assert nearest([7, 3], 5, masks.__getitem__) == Neighbour(3, masks[3])  # of two as near, the first
+    assert nearest([5], 5, masks.__getitem__) is None
 
 
 def test_grey_beside_colour_is_compared_in_colour() -> None:

@@ -7,7 +7,7 @@ their inside out, a painted slice is taken as it is. Afterwards the law is enfor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,10 +50,13 @@ class Neighbour(NamedTuple):
     mask: Mask  # (h, w)
 
 
-def nearest(masks: Mapping[int, Mask], index: int) -> Neighbour | None:
-    """Of slices (h, w), by index, the nearest to `index`, itself left out, that holds something."""
-    held = (Neighbour(other, mask) for other, mask in masks.items() if other != index and mask.any())
-    return min(held, key=lambda neighbour: (abs(neighbour.number - index), neighbour.number), default=None)
+def nearest(indices: Iterable[int], index: int, mask_at: Callable[[int], Mask]) -> Neighbour | None:
+    """Of slices the nearest to `index`, itself left out, whose mask (h, w) holds something."""
+    for other in sorted(set(indices) - {index}, key=lambda other: (abs(other - index), other)):
+        mask = mask_at(other)  # a copy each: few are looked at, though hundreds may have been prompted
+        if mask.any():
+            return Neighbour(other, mask)
+    return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,10 +149,13 @@ class Crossing:
         anchors = sorted({click.index[self.axis] for click in former})
         prompts: dict[int, Mask] = {}
         lens: Lens | None = None
+
+        def mask_at(index: int) -> Mask:
+            return prompts[index] if index in prompts else slice_of(mask, self.axis, index) > 0
+
         for click in given:
             index = click.index[self.axis]
             before = prompts.pop(index, slice_of(mask, self.axis, index) > 0)  # the newest comes last
-            masks = {anchor: slice_of(mask, self.axis, anchor) > 0 for anchor in anchors} | prompts
             question = Question(
                 volume=self.volume,
                 axis=self.axis,
@@ -162,7 +165,7 @@ class Crossing:
                 law=law,
                 lens=lens,
                 occupied=self._shadow,
-                neighbour=nearest(masks, index),
+                neighbour=nearest([*anchors, *prompts], index, mask_at),
             )
             prompts[index], lens = answer(self.model, question)
             yield

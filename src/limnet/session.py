@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -365,7 +366,7 @@ class Session:
     def _neighbour(self, index: int, axis: int) -> Neighbour | None:
         """The nearest other prompted slice along an axis that holds the object."""
         prompted = self._prompted_along(axis) | {p.slice_index for p in self.history.pending}
-        return nearest({other: self.slice_mask(other, axis) for other in prompted}, index)
+        return nearest(prompted, index, partial(self.slice_mask, axis=axis))
 
     def _occupied(self, axis: int) -> Mask:
         """Where the object is on any slice along `axis`: (h, w)."""

@@ -227,10 +227,7 @@ class InteractionStep:
             result |= self._after_clicks(name, slices)
         if self.held_out:
             config = ClicksConfig(central=1)
-            step = max(
-                1, len(self.held_out) // VALIDATION_PAIRS
-            )  # those of one session come one after another
-            chosen = self.held_out[::step]
+            chosen = self.held_out[:: max(1, len(self.held_out) // VALIDATION_PAIRS)]  # of all sessions
             pairs = [chosen[(number * len(image) + n) % len(chosen)] for n in range(len(image))]
             slices = ClickedSlices.of_pairs(pairs, config, np.random.default_rng(0))
             result |= self._after_clicks("recorded", slices)
