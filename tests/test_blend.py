@@ -16,7 +16,7 @@ from doubles import exported_folder, random_networks
 from limnet.errors import ConfigError
 from limnet.networks.blend import blend
 from limnet.networks.export import Graph, graphs
-from limnet.networks.restore import restore_networks
+from limnet.networks.restore import layers_in_order, restore_networks
 from limnet.training.build import GRAPHS_OF
 
 torch.set_num_threads(1)
@@ -71,5 +71,11 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
         blend(trained["query"], start["query"], share)
 
 
-def test_the_graphs_of_a_network_hold_its_layers() -> None:
-    assert set().union(*GRAPHS_OF.values()) <= set(both()[0])
+@pytest.mark.parametrize(("kind", "number"), [("interaction", 0), ("memory", 1), ("fusion", 2)])
+def test_the_graphs_of_a_network_hold_each_of_its_layers_once(kind: str, number: int) -> None:
+    networks = restore_networks(exported_folder())[:3]
+    made = graphs(*networks, size=64)
+    met = [id(layer) for name in GRAPHS_OF[kind] for layer, _ in layers_in_order(made[name])]
+    modules = networks[number].named_modules()
+    wanted = [id(m) for name, m in modules if isinstance(m, nn.Conv2d | nn.Linear) and name != "glimpse"]
+    assert sorted(met) == sorted(wanted)  # glimpse is not exported

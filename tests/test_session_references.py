@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from doubles import FakeLimNet, box_volume
 from limnet.answer import Neighbour, nearest
-from limnet.interaction import PlaneClick, Shown, prompt_probability
+from limnet.interaction import PlaneClick, Shown, mirrored_probability
 from limnet.session import Session
 from limnet.view import Plane, whole_view
 
@@ -103,6 +103,6 @@ def test_grey_beside_colour_is_compared_in_colour() -> None:
     coloured = np.stack([grey[0], grey[1], 0 * grey[2]])
     mask = np.zeros((32, 32), np.float32)
     mask[8:16, 8:16] = 1
-    prompt_probability(model, view, grey, [PlaneClick(9, 9, True)], 0 * mask, Shown(coloured, mask))
+    mirrored_probability(model, view, grey, [PlaneClick(9, 9, True)], 0 * mask, Shown(coloured, mask))
     assert model.reference.shape == (3, 32, 32)
-    np.testing.assert_allclose(model.reference[1], coloured.mean(0))
+    np.testing.assert_allclose(model.reference[1], coloured.mean(0))  # the same in every mirror

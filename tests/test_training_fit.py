@@ -103,6 +103,19 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
         assert torch.equal(mine, theirs), name
 
 
+def test_a_mean_of_the_weights_is_kept_and_training_goes_on_from_the_last_step(tmp_path: Path) -> None:
+    recipe = replace(recipe_of("interaction"), averaged=0.9)
+    list(fit(recipe, [], tmp_path, 0.02, workers=0))
+    tensors, state = load_checkpoint(tmp_path)
+    assert state["step"] >= 2
+    name = "decoder.logits.weight"
+    assert not torch.equal(tensors[f"network.{name}"], tensors[f"live.{name}"])
+    network = InteractionNetwork()
+    *_, kept = _restore(tmp_path, network, torch.optim.AdamW(network.parameters(), 1e-3))
+    assert torch.equal(network.state_dict()[name], tensors[f"live.{name}"])
+    assert torch.equal(kept[name], tensors[f"network.{name}"])
+
+
 class Parabola(nn.Module):
     """Loss (w - x)^2 of a batch of numbers x, its own training step."""
 

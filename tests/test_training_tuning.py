@@ -140,6 +140,15 @@ def test_batch_norms_of_exported_weights_move_only_with_statistics_measured_anew
     assert all(moved) if not frozen else not any(moved)
 
 
+def test_a_blend_with_nothing_to_blend_with_is_refused(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = recipe.read_text().replace('start = ["weights"]', "start = []\nblend = 0.5")
+    recipe.write_text(text)
+    assert main(["train", str(recipe), "--out", str(recipe.parent / "out")]) == 2
+    assert "blend = 0.5 needs exported weights to start from" in capsys.readouterr().err
+
+
 def write_case(folder: Path) -> None:
     """One volume with a bright block, and its label."""
     labels = np.zeros((40, 40, 12), np.uint8)

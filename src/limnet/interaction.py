@@ -49,19 +49,14 @@ class Shown(NamedTuple):
 
 
 def prompt_probability(
-    model: LimNet,
-    view: View,
-    image: Image,
-    clicks: Sequence[PlaneClick],
-    previous: Image,
-    shown: Shown | None = None,
+    model: LimNet, view: View, image: Image, clicks: Sequence[PlaneClick], previous: Image
 ) -> Image:
     """What the clicks mean in a view: image (3, H, W), previous mask (H, W) -> probability (H, W).
 
-    Clicks outside the view are ignored.
+    Clicks outside the view are ignored. Nothing is known of other slices.
     """
     maps, hints = _told(view, image, clicks)
-    return model.interaction(image, previous, maps, hints, _compared(image, shown)) * view.inside
+    return model.interaction(image, previous, maps, hints, _compared(image, None)) * view.inside
 
 
 def mirrored_probability(
@@ -72,7 +67,10 @@ def mirrored_probability(
     previous: Image,
     shown: Shown | None = None,
 ) -> Image:
-    """As `prompt_probability`, the mean over the view and its mirror images, which errs less often."""
+    """As `prompt_probability`, the mean over the view and its mirror images, which errs less often.
+
+    The object on another prompted slice is `shown` beside, if there is one.
+    """
     inputs = (image, previous, *_told(view, image, clicks), _compared(image, shown))
 
     def seen(mirror: tuple[int, ...]) -> Image:

@@ -77,12 +77,19 @@ class Train:
 
     def _check(self, recipes: tuple[Recipe, ...], places: list[Path]) -> None:
         """What can be known to be wrong before anything is read."""
+        from limnet.training.build import is_exported
         from limnet.training.checkpoint import INDEX
 
         for place in places:
             if not self.resume and (place / INDEX).exists():
                 raise OutputError(
                     f"{place}: already holds a checkpoint; add --resume or give another --out folder"
+                )
+        for recipe in recipes:
+            if recipe.blend < 1 and not any(is_exported(s, self.recipe.parent) for s in recipe.start):
+                raise ConfigError(
+                    f"{self.recipe}: blend = {recipe.blend:g} needs exported weights to start from; add"
+                    f' "shipped" to start, or leave blend out'
                 )
         wanted = any(recipe.data.supervoxels > 0 for recipe in recipes)
         if wanted and find_spec("skimage") is None:

@@ -97,9 +97,7 @@ class Recipe:
     weight_decay: float = 0.01
     warmup_steps: int = 200
     averaged: float = 0.0  # decay per step of a running mean of the weights, which is what is kept; 0: none
-    blend: float = (
-        1.0  # share of the trained weights in those that are exported, of those started from the rest
-    )
+    blend: float = 1.0  # share of the way from exported weights to the trained ones that is exported
     clip_norm: float = 3.0  # gradients are scaled down to this norm
     validate_minutes: float = 5.0  # between two validations
     validation_clips: int = 96
