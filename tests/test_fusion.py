@@ -84,6 +84,18 @@ def test_of_two_masks_that_hold_something_the_nearer_prompts_is_kept(
     assert fuse(model, IMAGE, previous, current, THERE) == Verdict(keeps, 0.9 if keeps else 0.6)
 
 
+@pytest.mark.parametrize("preference", [0.01, 0.99])
+@pytest.mark.parametrize(
+    ("previous", "current", "sign", "keeps"),
+    [(ONE, TWO, 1, False), (TWO, ONE, 1, True), (ONE, TWO, -1, True), (TWO, ONE, -1, False)],
+)
+def test_prompts_that_only_add_or_only_take_away_are_believed_before_the_network(
+    previous: Candidate, current: Candidate, sign: int, keeps: bool, preference: float
+) -> None:
+    assert not ONE.mask.any() and TWO.mask.all()
+    assert fuse(FakeLimNet(preference), IMAGE, previous, current, THERE, sign).keeps_previous is keeps
+
+
 def test_a_mask_that_nobody_carried_is_weighed_by_the_network_though_both_hold_something() -> None:
     nobody = TWO._replace(carried=-1)  # such as a mask that the session started from
     assert fuse(FakeLimNet(0.51), IMAGE, nobody, TWO, THERE).keeps_previous

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -429,11 +429,15 @@ class ForgetfulLimNet(CopyLimNet):
 
 
 def two_rounds(preference: float, fusion: bool) -> Session:
-    """First the prompt mask is on all slices; then 9 .. 15 are swept from 12 and found empty but there."""
+    """First the prompt mask is on all slices; then 9 .. 15 are swept from 12 and found empty but there.
+
+    The prompts there say both what is the object and what is not, so that the network is asked.
+    """
     session = session_of(CopyLimNet(), fusion=fusion)
     session.click(at(8))
     session.propagate()
     session.model = ForgetfulLimNet(preference, previous_quality=0.9, quality=0.6)
+    session.click(at(12))
     session.click((12, 12, 12), positive=False)
     session.propagate()
     assert np.flatnonzero(session.rounds[1].swept).tolist() == list(range(9, 16))
@@ -455,6 +459,32 @@ def test_an_undecided_fusion_keeps_what_is_nearer_to_its_prompt_and_else_takes_t
     session = two_rounds(preference=0.5, fusion=True)  # 9 to 15 are empty now, none of them farther carried
     assert filled(session) == [*range(9), 12]
     assert session.rounds[1].provenance.tolist() == [0] * 9 + [1] * 7
+
+
+@pytest.mark.parametrize("preference", [0.0, 1.0])
+@pytest.mark.parametrize(("positive", "slices"), [(True, range(16)), (False, [*range(9), 12])])
+def test_a_click_only_adds_or_only_takes_away_whatever_the_network_says(
+    positive: bool, slices: Sequence[int], preference: float
+) -> None:
+    session = session_of(CopyLimNet())
+    session.click(at(8))
+    session.propagate()
+    session.model = ForgetfulLimNet(preference)
+    session.click(at(12) if positive else (12, 12, 12), positive)
+    session.propagate()
+    assert filled(session) == list(slices)  # the slices beside it were found empty
+
+
+def test_a_negative_click_adds_nothing_on_any_slice() -> None:
+    session = Session(volume_of(np.random.default_rng(0).random((24, 20, 16))), WilfulLimNet())
+    session.click((12, 10, 8))
+    session.propagate()
+    for _ in range(4):
+        before = session.mask > 0
+        i, j, k = (int(n) for n in np.argwhere(before)[before.sum() // 3])
+        session.click((i, j, k), positive=False)
+        session.propagate()
+        assert not ((session.mask > 0) & ~before).any()
 
 
 def test_without_fusion_the_new_masks_always_count() -> None:

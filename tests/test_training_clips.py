@@ -163,3 +163,18 @@ def test_at_any_zoom_the_object_may_be_a_speck_or_more_than_the_view() -> None:
     shares = [clip.truth[0].mean() for clip in clips]
     assert min(shares) < 0.02 and max(shares) > 0.6
     assert all(clip.truth[0, 24:40, 24:40].any() for clip in clips)  # around a point of the object
+
+
+def test_half_of_the_clips_at_any_zoom_lie_around_the_middle_of_the_object() -> None:
+    clips = clips_of(ball_case((160, 150, 24)), count=80, any_zoom=1.0, **PLAIN)
+    whole = [clip.truth[0] for clip in clips if 0.01 < clip.truth[0].mean() < 0.15]
+    offsets = [np.abs(np.argwhere(truth).mean(0) - 31.5).max() / np.sqrt(truth.sum()) for truth in whole]
+    assert len(whole) > 20 and 0.3 < np.mean(np.array(offsets) < 0.06) < 0.8
+
+
+def test_coarse_clips_lose_what_is_finer_than_their_pixels_and_keep_their_level() -> None:
+    fine, coarse = (clips_of(ball_case(), count=20, coarse=share, **PLAIN) for share in (0.0, 1.0))
+    rough = [[np.abs(np.diff(clip.image, n=2, axis=-1)).mean() for clip in clips] for clips in (fine, coarse)]
+    level = [np.mean([clip.image.mean() for clip in clips]) for clips in (fine, coarse)]
+    assert np.median(rough[1]) < 0.8 * np.median(rough[0])
+    assert level[0] == pytest.approx(level[1], abs=0.1)

@@ -68,6 +68,38 @@ def test_the_first_click_finds_the_object_and_later_ones_its_errors() -> None:
     assert not slices.clicks[0][1].positive
 
 
+@pytest.mark.parametrize(("centred", "place"), [(0, (29, 25)), (1, (32, 32))])
+def test_a_first_click_may_be_the_one_that_its_view_was_laid_around(
+    centred: float, place: tuple[int, int]
+) -> None:
+    image, truth = squares(1)  # the middle of the view, (32, 32), lies in the square, not in its middle
+    config = ClicksConfig(refine=0, central=1, centred=centred)
+    slices = ClickedSlices(image[:, 0], truth[:, 0], config, np.random.default_rng(0))
+    slices.click()
+    assert [(c.row, c.column, c.positive) for (c,) in slices.clicks] == [(*place, True)] * 2
+
+
+def test_a_mask_to_refine_and_a_view_around_something_else_get_a_click_on_their_largest_error() -> None:
+    image, truth = squares(1)
+    config, rng = ClicksConfig(central=1, centred=1), np.random.default_rng(0)
+    wrong = truth.clone()
+    wrong[0, 0, 50:60, 50:60] = 1
+    refined = ClickedSlices(image[:, 0], truth[:, 0], config, rng, wrong)
+    elsewhere = ClickedSlices(image[:, 0], torch.roll(truth[:, 0], 20, -1), config, rng)
+    for slices, places in ((refined, [(54, 54), None]), (elsewhere, [(29, 45)] * 2)):
+        slices.click()
+        given = [(clicks[0].row, clicks[0].column) if clicks else None for clicks in slices.clicks]
+        assert given == places
+
+
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_batches_of_first_clicks_start_from_nothing_and_are_learned_from_at_once(first: float) -> None:
+    step = InteractionStep(Echo(), ClicksConfig(first=first, refine=1, max_rounds=2), seed=0)  # type: ignore[arg-type]
+    drawn = [step._drawn(*squares(2)) for _ in range(20)]
+    assert {bool(slices.previous.any()) for slices, _ in drawn} == {first == 0}
+    assert {number for _, number in drawn} == ({0} if first else {0, 1, 2})
+
+
 def clicked(clips: tuple[Tensor, Tensor], seed: int = 0, **settings: float) -> ClickedSlices:
     """One slice of each clip, as training picks it."""
     return ClickedSlices.of_clips(*clips, ClicksConfig(**settings), np.random.default_rng(seed))  # type: ignore[arg-type]

@@ -112,14 +112,20 @@ class Candidate(NamedTuple):
 
 
 def fuse(
-    model: LimNet, image: Array, previous: Candidate | None, current: Candidate, reference: Reference
+    model: LimNet,
+    image: Array,
+    previous: Candidate | None,
+    current: Candidate,
+    reference: Reference,
+    sign: int = 0,
 ) -> Verdict:
     """Judge a slice (3, H, W) by its masks; without a previous one only the quality is found.
 
     Of two masks that were carried here and hold something, the one from the nearer prompt is kept: there the
     network knows no better (decisions/0024). Where one holds nothing, has the object ended, or was it lost?
-    That the network is asked: the previous mask is kept when its preference, moved towards the nearer
-    prompt, exceeds the threshold stored with the weights.
+    What the prompts of the round say is believed first (decisions/0027): by their `sign`, 1 or -1, they add
+    the object here or take it away. Else, as in the first round, the network is asked: the previous mask is
+    kept when its preference, moved towards the nearer prompt, exceeds the threshold stored with the weights.
     """
     before = current if previous is None else previous
     now, near = shrink(current.mask), nearness(np.array([before.carried, current.carried]))
@@ -128,6 +134,8 @@ def fuse(
         return Verdict(False, judgement.quality)
     if near[0] > 0 and previous.mask.any() and current.mask.any():
         keeps = bool(near[0] > near[1])
+    elif sign != 0 and previous.mask.any() != current.mask.any():
+        keeps = bool(previous.mask.any()) == (sign > 0)
     else:
         keeps = _favoured(judgement.preference, near) > model.manifest.threshold
     return Verdict(keeps, judgement.previous_quality if keeps else judgement.quality)

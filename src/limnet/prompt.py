@@ -7,7 +7,7 @@ screen pixels. A prompt lies in one slice; along which axis that slice is cut, w
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -94,6 +94,26 @@ class Painted:
 
 
 Prompt = Click | Box | Scribble | Lasso | Painted
+
+
+def sign_of(prompts: Iterable[Prompt]) -> int:
+    """1 when prompts can only add to the object, -1 when they can only take from it, 0 when they may do both.
+
+    A positive box or lasso says where the object ends as well, and a painted slice is all that is said of it.
+
+    >>> sign_of([Click((4, 5, 6)), Scribble(((4, 7, 6),))]), sign_of([Click((4, 5, 6), False)])
+    (1, -1)
+    """
+    signs = {_sign(prompt) for prompt in prompts}
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def _sign(prompt: Prompt) -> int:
+    if isinstance(prompt, Painted):
+        return 0
+    if prompt.positive:
+        return 1 if isinstance(prompt, Click | Scribble) else 0
+    return -1
 
 
 def slice_index(prompt: Prompt, axis: int) -> int:

@@ -28,7 +28,7 @@ from limnet.law import Law, Placed
 from limnet.lens import Lens, SliceCache, lens_at, plane_of, slice_of
 from limnet.memory import BankConfig, SliceMask
 from limnet.model import LimNet, load_model
-from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel
+from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel, sign_of
 from limnet.sweep import Sweep, Task
 from limnet.view import view_around, whole_view
 from limnet.volume import Volume
@@ -404,6 +404,7 @@ class Session:
             carried=self._carried(self.axis),
             fusion=self.fusion,
             memory=self.memory,
+            sign=sign_of(self.pending) if self.rounds else 0,
         )
 
     def _carried(self, axis: int) -> NDArray[np.int16]:

@@ -48,6 +48,7 @@ class Task:
     carried: NDArray[np.int16]  # (S,) slices between each slice's mask so far and its prompt, -1 none
     fusion: bool
     memory: BankConfig
+    sign: int  # of its prompts (`prompt.sign_of`), once a round came before; 0 in the first round
 
 
 class Settled(NamedTuple):
@@ -328,19 +329,22 @@ class Sweep:
     def _settle(self, index: int, mask: Mask, carried: int, probability: Array | None = None) -> Settled:
         """Fuse a slice with the round before; prompts are law, and a prompted slice is never overruled.
 
-        Before the first round every slice is empty: so fusion also finds where the object has ended. Of a
-        mask that was carried here with `probability` (H, W), the Dice that the fusion network expects is
-        lowered by what the probability itself leaves in doubt.
+        Before the first round every slice is empty: so fusion also finds where the object has ended. What
+        only takes from the object adds nothing to it on any slice. Of a mask that was carried here with
+        `probability` (H, W), the Dice that the fusion network expects is lowered by what the probability
+        itself leaves in doubt.
         """
         task, axis, look = self.task, self.lens.axis, self.lens.view.look
         image = self.slices.image(index)
-        current = Candidate(look(mask)[0], carried)
         before = slice_of(task.mask, axis, index) > 0
+        if task.fusion and task.sign < 0 and carried > 0:
+            mask = mask & before
+        current = Candidate(look(mask)[0], carried)
         if not task.fusion or carried == 0 or np.array_equal(before, mask):
-            verdict = fuse(self.model, image, None, current, self._reference(index))
+            verdict = fuse(self.model, image, None, current, self._reference(index), task.sign)
         else:
             previous = Candidate(look(before)[0], int(task.carried[index]))
-            verdict = fuse(self.model, image, previous, current, self._reference(index))
+            verdict = fuse(self.model, image, previous, current, self._reference(index), task.sign)
         mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
         quality = verdict.quality
         if probability is not None and not verdict.keeps_previous and mask.any():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from limnet.errors import ConfigError
+from limnet.prompt import centre
 from limnet.tone import Tone
 from limnet.training.cases import TrainingCase, TrainingObject
 
@@ -24,6 +25,7 @@ Image = NDArray[np.float32]
 
 
 ANY_ZOOM = (0.35, 12.0)  # side of the view over the object's extent, over which a first click looks
+IN_THE_MIDDLE = 0.5  # share of such clicks in the object's middle, others anywhere in it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class ClipConfig:
     ended: float = 0.0  # share of clips whose last slice lies beyond the object's end
     union: float = 0.1  # the target is a union of two neighbouring labels
     colour: float = 0.1  # a grey clip is coloured
+    coarse: float = 0.0  # the image has pixels much larger than the view's, as of small objects or of PET
     min_area: int = 10  # pixels of the target on the prompt slice, in the view
 
     def __post_init__(self) -> None:
@@ -75,6 +78,8 @@ def sample_clip(case: TrainingCase, config: ClipConfig, rng: Rng) -> Clip | None
     if truth[0].sum() < config.min_area or not inside.any():
         return None
     image = _image(case, axis, slices, box, planes, labels, grid, config, rng)  # (S, C, H, W)
+    if config.coarse > 0 and rng.random() < config.coarse:
+        image = _coarse(image, rng)
     image = _vary(image, rng)
     image = Tone.of(image[..., inside])(image) * inside
     return Clip(_three_channels(image, config.colour, rng), truth.astype(np.float32))
@@ -155,7 +160,9 @@ def _view(
     centre_mm = (low + high - 1) / 2 * spacing_mm + rng.uniform(-0.7, 0.7, 2) * slack_mm
     if overflows or any_zoom:
         pick = int(rng.integers(len(rows)))
-        centre_mm = np.array([rows[pick], columns[pick]]) * spacing_mm
+        in_the_middle = any_zoom and rng.random() < IN_THE_MIDDLE
+        place = centre(member[0]) if in_the_middle else (rows[pick], columns[pick])
+        centre_mm = np.array(place) * spacing_mm
     steps = np.linspace(-0.5, 0.5, config.size) * side_mm
     offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"))  # (2, H, W) mm
     points = np.tensordot(_turn(rng), offsets, 1) + _warp(config.size, side_mm, rng)
@@ -288,6 +295,15 @@ def _vary(image: Image, rng: Rng) -> Image:
             image, *np.quantile(image[::2, :, ::4, ::4], (rng.uniform(0, 0.15), rng.uniform(0.85, 1)))
         )
     return image.astype(np.float32)
+
+
+def _coarse(image: Image, rng: Rng) -> Image:
+    """As if its pixels were two to ten of the view's long, in one direction or both; (S, C, H, W)."""
+    size, kind = image.shape[-1], int(rng.integers(4))
+    few = round(size / (2 * 5 ** rng.random()))
+    height, width = {0: (few, size), 1: (size, few)}.get(kind, (few, few))
+    pixels = F.interpolate(torch.from_numpy(image), size=(height, width), mode="area")
+    return F.interpolate(pixels, size=(size, size), mode="bilinear").numpy()
 
 
 def _smooth_field(shape: tuple[int, ...], rng: Rng) -> Image:

@@ -7,6 +7,7 @@ use (`limnet.answer`), and corrected by clicks afterwards.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -128,8 +129,16 @@ class ClickedSlices:
         elif config.boxes + config.lassos <= kind < others:
             self.clicks[index] += scribble(truth, mask, self.rng)
         else:
-            click = error_click(truth, mask, self.rng, config.central)
+            click = self._click_of_view(index) or error_click(truth, mask, self.rng, config.central)
             self.clicks[index] += [click] if click is not None else []
+
+    def _click_of_view(self, index: int) -> SliceClick | None:
+        """The click that the view was laid around, as a session's first one is; only on a share of slices."""
+        truth, middle = self.truth[index], self.truth.shape[-1] // 2
+        if self.config.centred == 0 or self.num_prompts > 0 or self.previous[index].any():
+            return None
+        is_drawn = truth[middle, middle] and self.rng.random() < self.config.centred
+        return SliceClick(middle, middle, True) if is_drawn else None
 
     def _leave_area(self, index: int) -> None:
         """What the network found outside a slice's area does not count; after two looks it is done with."""
@@ -185,8 +194,8 @@ class InteractionStep:
     def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Clips (B, S, 3, H, W), (B, S, H, W) -> loss and its Dice on one slice of each."""
         del progress
-        slices = self._slices(image, truth)
-        for _ in range(int(self.rng.integers(self.config.max_rounds + 1))):
+        slices, num_before = self._drawn(image, truth)
+        for _ in range(num_before):
             slices.click()
             slices.advance(self.network)
         slices.click()
@@ -194,6 +203,13 @@ class InteractionStep:
         wanted = torch.from_numpy(slices.truth).to(logits.device)  # (B, H, W)
         dice = batch_dice(logits[:, 0] > 0, wanted).mean()
         return mask_loss(logits, wanted[:, None].float()), {"dice": float(dice)}
+
+    def _drawn(self, image: Tensor, truth: Tensor) -> tuple[ClickedSlices, int]:
+        """What a batch of clips is learned from, and after how many clicks."""
+        if self.config.first > 0 and self.rng.random() < self.config.first:
+            config = replace(self.config, refine=0.0, shown=0.0)
+            return ClickedSlices.of_clips(image, truth, config, self.rng), 0
+        return self._slices(image, truth), int(self.rng.integers(self.config.max_rounds + 1))
 
     def _slices(self, image: Tensor, truth: Tensor) -> ClickedSlices:
         """What a batch of clips is learned from; recorded rounds take the place of some of them."""

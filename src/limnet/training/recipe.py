@@ -36,7 +36,9 @@ class DataConfig:
 class ClicksConfig:
     """Iterative clicks of the interaction network."""
 
-    max_rounds: int = 4  # clicks before the one that is learned from
+    first: float = 0.0  # share of batches that are learned from at their first click, from nothing
+    centred: float = 0.0  # share of first clicks in the middle of the view, where a session's first click is
+    max_rounds: int = 4  # clicks before the one that is learned from, in all other batches
     refine: float = 0.6  # share of samples that start from an existing, imperfect mask ...
     carried: float = 0.7  # ... share of these masks that come from another slice of the clip ...
     leak: float = 0.25  # ... and share of them that run over into a neighbour of the same grey
