@@ -21,7 +21,8 @@ def box_truth(volume: Volume) -> np.ndarray:  # type: ignore[type-arg]
 
 
 def session_of(volume: Volume | None = None, crossing: bool = True, fusion: bool = False) -> Session:
-    return Session(volume or box_volume(), CopyLimNet(), fusion=fusion, crossing=crossing)
+    networks = CopyLimNet(size=128)  # of the first click's mask, too, no voxel is lost
+    return Session(volume or box_volume(), networks, fusion=fusion, crossing=crossing)
 
 
 def test_three_sweeps_that_all_overrun_agree_on_the_object() -> None:
@@ -223,7 +224,7 @@ def test_the_same_prompts_give_the_same_mask() -> None:
 
 
 def test_quality_is_doubted_where_the_sweeps_differ() -> None:
-    session = Session(box_volume(), CopyLimNet(quality=0.6), fusion=False)
+    session = Session(box_volume(), CopyLimNet(quality=0.6, size=128), fusion=False)
     session.click(INSIDE)
     session.propagate()
     # on a slice of the box the own mask fills 8 x 8, the others, as far as planes are seen, 8 x 16 and

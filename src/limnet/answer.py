@@ -29,7 +29,7 @@ from limnet.model import LimNet
 from limnet.prompt import Box, Lasso, Painted, Prompt, centre
 from limnet.view import Plane, View, view_around
 from limnet.volume import Volume
-from limnet.zoom import choose_view
+from limnet.zoom import Look, choose_view
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -94,7 +94,9 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
     volume, axis, index, before = question.volume, question.axis, question.index, question.before
     touched = points_of(Placed(axis, question.prompt))
     points = question.law.points_on(axis, index)
-    lens = _lens_for(model, question, touched)
+    lens, look = _lens_for(model, question, touched)
+    if look is not None and len(points) == 1:
+        return _first_mask(model, look, points[0]), lens
     for growth in range(MAX_GROWTHS + 1):
         image = image_through(volume, lens, index)
         seen = points if len(points) <= MANY else _thinned(points, lens.view)
@@ -108,6 +110,13 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
     if len(touched) == 1:
         return merge(before, proposed, touched[0]), lens
     return _merge_along(before, proposed, touched), lens
+
+
+def _first_mask(model: LimNet, look: Look, click: PlaneClick) -> Mask:
+    """What a first click means, at the zoom level that was believed."""
+    nothing = np.zeros_like(look.probability)
+    mask: Mask = look.view.paste(mirrored_probability(model, look.view, look.image, [click], nothing)) > 0.5
+    return mask
 
 
 def _shown(question: Question, lens: Lens) -> Shown | None:
@@ -179,16 +188,16 @@ def marks_of(area: Mask, plane: Plane) -> list[PlaneClick]:
     ]
 
 
-def _lens_for(model: LimNet, question: Question, points: Sequence[PlaneClick]) -> Lens:
-    """The lens in use when it shows the new points well, else a new one."""
+def _lens_for(model: LimNet, question: Question, points: Sequence[PlaneClick]) -> tuple[Lens, Look | None]:
+    """The lens in use when it shows the new points well, else a new one; and what a first click saw."""
     volume, axis, index, lens = question.volume, question.axis, question.index, question.lens
     if lens is not None and all(lens.view.holds(point.row, point.column) for point in points):
-        return lens
+        return lens, None
     occupied = question.occupied()
     if not occupied.any():
-        view = choose_view(model, volume, axis, index, points[len(points) // 2])
+        view, look = choose_view(model, volume, axis, index, points[len(points) // 2])
         if len(points) == 1 or all(view.holds(point.row, point.column) for point in points):
-            return lens_at(volume, axis, index, view)
+            return lens_at(volume, axis, index, view), look
         occupied = view.paste(view.inside.astype(np.float32)) > 0.5
         room = 1.0
     else:
@@ -196,7 +205,7 @@ def _lens_for(model: LimNet, question: Question, points: Sequence[PlaneClick]) -
     for point in points:
         occupied[point.row, point.column] = True
     view = view_around(plane_of(volume, axis), *bounds(occupied), room, model.manifest.size)
-    return lens_at(volume, axis, index, view)
+    return lens_at(volume, axis, index, view), None
 
 
 def _lens_around(model: LimNet, question: Question, area: Mask, room: float) -> Lens:

@@ -27,12 +27,20 @@ class Look(NamedTuple):
     """What one zoom level showed."""
 
     view: View
+    image: Array  # (3, H, W)
     probability: Array  # (H, W)
     on_plane: NDArray[np.bool_]  # (h, w)
 
 
-def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick) -> View:
-    """A view around the object that a first click means.
+class Choice(NamedTuple):
+    """Where a first click finds its object."""
+
+    view: View  # around it
+    look: Look | None  # the zoom level that is believed, if any is
+
+
+def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick) -> Choice:
+    """A view around the object that a first click means, and the look by which it was found.
 
     Every zoom level proposes a mask; those that reach their view's border or are empty do not count. Of
     the rest the one is taken of which the network expects the highest Dice and which agrees best with two
@@ -46,8 +54,9 @@ def choose_view(model: LimNet, volume: Volume, axis: int, index: int, click: Pla
     scores = [_score(looks, number) for number in range(len(looks))]
     best = int(np.argmax(scores))
     if scores[best] <= 0:
-        return replace(levels[-1], size=size)
-    return replace(refit(looks[best].view, looks[best].probability, click), size=size)
+        return Choice(replace(levels[-1], size=size), None)
+    look = looks[best]
+    return Choice(replace(refit(look.view, look.probability, click), size=size), look)
 
 
 def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClick, view: View) -> Look:
@@ -55,7 +64,7 @@ def _look(model: LimNet, volume: Volume, axis: int, index: int, click: PlaneClic
     nothing = np.zeros((view.size, view.size), np.float32)
     image = image_through(volume, lens, index)
     probability = prompt_probability(model, view, image, [click], nothing)
-    return Look(view, probability, view.paste(probability) > 0.5)
+    return Look(view, image, probability, view.paste(probability) > 0.5)
 
 
 def _score(looks: list[Look], number: int) -> float:
