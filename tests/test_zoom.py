@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from doubles import SIZE, FakeLimNet, box_volume
+from limnet.evaluation.metrics import dice
 from limnet.interaction import REFIT, PlaneClick
 from limnet.lens import plane_of, slice_of
 from limnet.session import Session
@@ -75,12 +76,8 @@ def test_a_first_clicks_mask_is_seen_at_the_zoom_that_was_believed() -> None:
     volume = square(30, (40, 50))
     session = Session(volume, Farsighted(size=128))
     mask = session.click((50, 60, 1))
-    assert dice(mask, slice_of(volume.array > 50, 2, 1)) > 0.95
+    assert dice(slice_of(volume.array > 50, 2, 1), mask) > 0.95
     assert session.history.pending[0].lens.view.side_mm < 2.4 * 30  # where the object fills a fifth or more
-
-
-def dice(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
-    return float(2 * (found & truth).sum() / (found.sum() + truth.sum()))
 
 
 def test_the_view_is_square_on_anisotropic_planes() -> None:

@@ -340,11 +340,10 @@ class Sweep:
         if task.fusion and task.sign < 0 and carried > 0:
             mask = mask & before
         current = Candidate(look(mask)[0], carried)
-        if not task.fusion or carried == 0 or np.array_equal(before, mask):
-            verdict = fuse(self.model, image, None, current, self._reference(index), task.sign)
-        else:
+        previous = None
+        if task.fusion and carried > 0 and not np.array_equal(before, mask):
             previous = Candidate(look(before)[0], int(task.carried[index]))
-            verdict = fuse(self.model, image, previous, current, self._reference(index), task.sign)
+        verdict = fuse(self.model, image, previous, current, self._reference(index), task.sign)
         mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
         quality = verdict.quality
         if probability is not None and not verdict.keeps_previous and mask.any():
