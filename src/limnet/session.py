@@ -24,12 +24,13 @@ from limnet.errors import GeometryError, PromptError, VolumeError
 from limnet.fusion import Change, Round
 from limnet.history import Deed, Gone, History, Prompted, Redone, Undone, voxel_of
 from limnet.interaction import GROWTH, MAX_GROWTHS, bounds
+from limnet.islands import without_islands
 from limnet.law import Law, Placed
 from limnet.lens import Lens, SliceCache, lens_at, plane_of, slice_of
 from limnet.memory import BankConfig, SliceMask
 from limnet.model import LimNet, load_model
 from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel, sign_of
-from limnet.sweep import Sweep, Task
+from limnet.sweep import Sweep, Task, revise
 from limnet.view import view_around, whole_view
 from limnet.volume import Volume
 from limnet.volume.intensity import is_finite
@@ -277,13 +278,19 @@ class Session:
             if not sweep.outgrown:
                 break
             lens = lens_at(self.volume, lens.axis, index, lens.view.grown(GROWTH))
-        own = sweep.round()
-        if not (self.crossing and crosses(self.volume, lens.axis)):
-            return own
+        done = sweep.round()
+        if not crosses(self.volume, lens.axis):
+            return done
+        extent, former = self.history.extent(), list(self.history.done())
         given = [Placed(prompted.axis, prompted.prompt) for prompted in self.history.pending]
-        crossings = Crossings(self.model, self.volume, task, own, self.history.extent())
-        yield from crossings.run(self.history.done(), given)
-        return crossings.round
+        if self.crossing:
+            crossings = Crossings(self.model, self.volume, task, done, extent)
+            yield from crossings.run(former, given)
+            done = crossings.round
+        slices = without_islands(done, task, extent, [*former, *given])
+        for number, mask in slices.items():
+            yield SliceMask(lens.axis, number, mask)
+        return revise(done, task, slices) if slices else done
 
     def _timed(
         self, slices: Generator[SliceMask, None, Round], seconds: list[float]

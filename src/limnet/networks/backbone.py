@@ -39,6 +39,15 @@ FEATURE_STAGES = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}  # stride -> last stage at tha
 FEATURE_CHANNELS = {stride: STAGES[index].channels for stride, index in FEATURE_STAGES.items()}
 
 
+def scaled(channels: int, width: float) -> int:
+    """Channels of a backbone `width` times as wide: a multiple of eight, as processors like them.
+
+    >>> scaled(112, 1.0), scaled(112, 0.5), scaled(16, 0.25)
+    (112, 56, 8)
+    """
+    return max(8, round(channels * width / 8) * 8)
+
+
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A padded convolution without bias and its batch norm, as a list to be put in a Sequential."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -69,17 +78,18 @@ class InvertedResidual(nn.Module):
 class Backbone(nn.Module):
     """Features of a stack of images and maps at every stride up to `deepest` (16 or 32)."""
 
-    def __init__(self, channels: int, deepest: int = 32) -> None:
+    def __init__(self, channels: int, deepest: int = 32, width: float = 1.0) -> None:
         super().__init__()
         self.strides = tuple(stride for stride in FEATURE_STAGES if stride <= deepest)
-        self.stem = nn.Sequential(*convolution(channels, STEM_CHANNELS, 3, stride=2), nn.ReLU6(inplace=True))
-        stages, inputs = [], STEM_CHANNELS
+        inputs = scaled(STEM_CHANNELS, width)
+        self.stem = nn.Sequential(*convolution(channels, inputs, 3, stride=2), nn.ReLU6(inplace=True))
+        stages = []
         for stage in STAGES[: FEATURE_STAGES[deepest] + 1]:
-            blocks = []
+            blocks, outputs = [], scaled(stage.channels, width)
             for repeat in range(stage.repeats):
                 stride = stage.stride if repeat == 0 else 1
-                blocks.append(InvertedResidual(inputs, stage.channels, stage.kernel, stride, stage.expansion))
-                inputs = stage.channels
+                blocks.append(InvertedResidual(inputs, outputs, stage.kernel, stride, stage.expansion))
+                inputs = outputs
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.ModuleList(stages)
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limnet.networks.backbone import FEATURE_CHANNELS, convolution
+from limnet.networks.backbone import FEATURE_CHANNELS, convolution, scaled
 
 DECODER_CHANNELS = {32: 128, 16: 96, 8: 64, 4: 48, 2: 32}  # stride -> channels
 MERGED_STRIDES = (16, 8, 4, 2)
@@ -58,13 +58,15 @@ class Decoder(nn.Module):
     Split at stride 16, where the memory model adds its readout.
     """
 
-    def __init__(self, input_channels: int) -> None:
+    def __init__(self, input_channels: int, width: float = 1.0) -> None:
+        """`width` is the backbone's; the decoder's own channels stay."""
         super().__init__()
-        self.deepest = SeparableConvolution(FEATURE_CHANNELS[32], DECODER_CHANNELS[32], 3)
+        skips = {stride: scaled(channels, width) for stride, channels in FEATURE_CHANNELS.items()}
+        self.deepest = SeparableConvolution(skips[32], DECODER_CHANNELS[32], 3)
         self.merges = nn.ModuleDict()
         for stride in MERGED_STRIDES:
             coarse, outputs = DECODER_CHANNELS[2 * stride], DECODER_CHANNELS[stride]
-            self.merges[str(stride)] = Merge(coarse, FEATURE_CHANNELS[stride], outputs)
+            self.merges[str(stride)] = Merge(coarse, skips[stride], outputs)
         self.pixels = nn.Conv2d(input_channels, DECODER_CHANNELS[2], 2, stride=2)
         self.refine = SeparableConvolution(DECODER_CHANNELS[2], DECODER_CHANNELS[2], 3)
         self.logits = nn.Conv2d(DECODER_CHANNELS[2], 4, 3, padding=1)

@@ -17,10 +17,11 @@ INTERACTION_CHANNELS = IMAGE_CHANNELS + 1 + 2 + HINT_CHANNELS + REFERENCE_CHANNE
 class InteractionNetwork(nn.Module):
     """Lite0 over slice, previous mask, click maps, hints and reference, together from the first layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.backbone = Backbone(INTERACTION_CHANNELS)
-        self.decoder = Decoder(INTERACTION_CHANNELS)
+        self.width = width  # of the backbone, as a share of Lite0's
+        self.backbone = Backbone(INTERACTION_CHANNELS, width=width)
+        self.decoder = Decoder(INTERACTION_CHANNELS, width)
 
     def forward(
         self, image: Tensor, previous: Tensor, clicks: Tensor, hints: Tensor, reference: Tensor

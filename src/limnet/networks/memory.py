@@ -43,6 +43,7 @@ class MemoryNetworkConfig:
     value_dim: int = 128  # channels of value and readout
     sensory_dim: int = 64  # channels of the recurrent state
     top_k: int = 30  # memory elements that a position reads from
+    early: bool = True  # mask, neighbour and hints are seen from the first layer on (early fusion)
 
     def __post_init__(self) -> None:
         for name in ("key_dim", "value_dim", "sensory_dim", "top_k"):
@@ -164,13 +165,18 @@ class SensoryUpdate(nn.Module):
 
 
 class CarryNetwork(nn.Module):
-    """The mask-conditioned half: what is seen here, what was next door, what the memory says -> logits."""
+    """The mask-conditioned half: what is seen here, what was next door, what the memory says -> logits.
+
+    Without early fusion, kept for comparison, it sees the slice alone, and the neighbour's mask joins at
+    stride 16 beside what the memory reads.
+    """
 
     def __init__(self, config: MemoryNetworkConfig) -> None:
         super().__init__()
+        self.early = config.early
         self.backbone = Backbone(CARRY_CHANNELS)
         self.decoder = Decoder(CARRY_CHANNELS)
-        joined = config.value_dim + config.sensory_dim
+        joined = config.value_dim + config.sensory_dim + (0 if config.early else 1)
         self.join = nn.Sequential(
             SeparableConvolution(joined + DECODER_CHANNELS[16], DECODER_CHANNELS[16], 3),
             nn.Conv2d(DECODER_CHANNELS[16], DECODER_CHANNELS[16], 1),
@@ -214,10 +220,12 @@ class CarryNetwork(nn.Module):
         `hints` (B, 3, H, W), `readout` (B, Cv, h, w), `sensory` (B, Ch, h, w)
         -> logits (B, 1, H, W) and the new sensory memory (B, Ch, h, w).
         """
-        x = stack(normalise(image), mask, normalise(neighbour), hints)  # (B, 10, H, W)
+        beside = stack(mask, normalise(neighbour), hints)  # (B, 7, H, W)
+        x = stack(normalise(image), beside if self.early else 0 * beside)  # (B, 10, H, W)
         features = self.backbone(x)
         total16 = self.decoder.at_stride_16(features)  # (B, 96, h, w)
-        total16 = total16 + self.join(stack(total16, readout, sensory))
+        late = () if self.early else (F.avg_pool2d(mask, 16),)  # (B, 1, h, w)
+        total16 = total16 + self.join(stack(total16, readout, sensory, *late))
         p16, p8, p4, p2 = self.decoder.pyramid(total16, features)
         levels = (p16, F.avg_pool2d(p8, 2), F.avg_pool2d(p4, 4))  # all (B, c, h, w)
         seen = torch.stack([layer(x) for layer, x in zip(self.summary, levels, strict=True)]).sum(0)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from limnet.errors import WeightsError
 from limnet.model import Manifest, read_manifest, verify
+from limnet.networks.backbone import STEM_CHANNELS
 from limnet.networks.export import Graph, graphs
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import REFERENCE_CHANNELS, InteractionNetwork
@@ -58,7 +59,8 @@ def restore_networks(folder: Path) -> Networks:
     top_k = _top_k(models["carry"], folder)
     sizes = {name: getattr(manifest, name) for name in ("key_dim", "value_dim", "sensory_dim")}
     memory = MemoryNetwork(MemoryNetworkConfig(**sizes, top_k=top_k))
-    networks = Networks(InteractionNetwork().eval(), memory.eval(), FusionNetwork().eval(), manifest)
+    interaction = InteractionNetwork(_width(models["interaction"]))
+    networks = Networks(interaction.eval(), memory.eval(), FusionNetwork().eval(), manifest)
     for name, graph in graphs(*networks[:3], size=64).items():
         fill(graph, models[name], f"{folder / name}.onnx")
     return networks
@@ -192,6 +194,12 @@ def _arrays(model: Any) -> Mapping[str, NDArray[np.float32]]:
         elif node.op_type == "Constant":
             arrays[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
     return {name: np.array(array) for name, array in arrays.items()}  # writable
+
+
+def _width(interaction: Any) -> float:
+    """How wide the backbone is, as a share of Lite0's: its stem is the first layer."""
+    weight, _ = next(_weights(interaction))
+    return len(weight) / STEM_CHANNELS
 
 
 def _top_k(carry: Any, folder: Path) -> int:

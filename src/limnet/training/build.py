@@ -49,10 +49,10 @@ class Step(Protocol):
         ...
 
 
-def build_network(kind: str, memory: MemoryNetworkConfig) -> nn.Module:
-    """A fresh network of one kind."""
+def build_network(kind: str, memory: MemoryNetworkConfig, width: float = 1.0) -> nn.Module:
+    """A fresh network of one kind; `width` is of the interaction network."""
     if kind == "interaction":
-        return InteractionNetwork()
+        return InteractionNetwork(width)
     return MemoryNetwork(memory) if kind == "memory" else FusionNetwork()
 
 
@@ -60,7 +60,7 @@ def load_network(folder: Path) -> tuple[str, nn.Module]:
     """The network in a checkpoint folder and its kind."""
     tensors, state = load_checkpoint(folder)
     kind, sizes = state["network"], from_table(MemoryNetworkConfig, state["memory"], str(folder))
-    network = build_network(kind, sizes)
+    network = build_network(kind, sizes, state.get("width", 1.0))
     load_tensors(network, network_tensors(tensors), folder)
     return kind, network
 
@@ -87,7 +87,7 @@ def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, lis
     if recipe.network == "interaction" and shards > 1:
         raise ConfigError("the interaction network trains on whole batches; leave out --shards")
     torch.manual_seed(recipe.seed)
-    network = build_network(recipe.network, recipe.memory)
+    network = build_network(recipe.network, recipe.memory, recipe.width)
     clicker: InteractionNetwork | None = None
     for source in recipe.start:
         if source == IMAGENET:
@@ -168,7 +168,7 @@ def export_tuned(
 
 def network_state(recipe: Recipe) -> dict[str, Any]:
     """What a checkpoint must know to build its network again."""
-    return {"network": recipe.network, "memory": asdict(recipe.memory)}
+    return {"network": recipe.network, "memory": asdict(recipe.memory), "width": recipe.width}
 
 
 def _start_from_imagenet(network: nn.Module) -> None:

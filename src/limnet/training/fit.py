@@ -62,7 +62,7 @@ def fit(
     shards: int = 1,
     device: str = "cpu",
 ) -> Iterator[Progress]:
-    """Train for `minutes` and keep the checkpoint, a CSV of figures and its plot in `folder`.
+    """Train for `minutes` (or the recipe's `steps`); the checkpoint, a CSV and a plot are kept in `folder`.
 
     Yields a Progress every few seconds and after each validation. With `resume` the run goes on from
     the checkpoint in `folder`: step, optimiser and schedule continue. `shards` splits every batch over
@@ -95,7 +95,7 @@ def fit(
     while True:
         waiting = time.monotonic()
         image, truth = next(batches)
-        share = min(1.0, (waiting - began) / 60 / budget) if budget > 0 else 1.0
+        share = share_spent(recipe, done, (waiting - began) / 60, budget)
         rate = learning_rate(recipe, done, share)
         figures = {"data_wait": time.monotonic() - waiting, "learning_rate": rate}
         figures |= update(network, optimiser, steps, image, truth, recipe.clip_norm, rate, share)
@@ -105,7 +105,7 @@ def fit(
         now = (time.monotonic() - began) / 60
         if meter.seconds > LOG_SECONDS:
             yield log.write(Progress(done, now, share, speed(meter.take(), len(image))))
-        over = now >= budget
+        over = share_spent(recipe, done, now, budget) >= 1
         if over or now - validated >= recipe.validate_minutes:
             validated = now
             with average.worn_by(network) as live:
@@ -129,6 +129,13 @@ def _tell_of_rounds(steps: Sequence[Step], recipe: Recipe, folder: Path) -> None
                 raise CaseError(
                     f"{folder / PAIRS}: no such file, but clicks.recorded asks for recorded rounds"
                 )
+
+
+def share_spent(recipe: Recipe, step: int, minutes: float, budget: float) -> float:
+    """The share of a run that is over, in [0, 1]: of its steps if the recipe counts them, else of minutes."""
+    if recipe.steps:
+        return min(1.0, step / recipe.steps)
+    return min(1.0, minutes / budget) if budget > 0 else 1.0
 
 
 def learning_rate(recipe: Recipe, step: int, share: float) -> float:

@@ -130,6 +130,8 @@ class MemoryStep:
 
     def _next_mask(self, image: Tensor, own: Tensor, truth: Tensor, policy: Policy) -> Tensor:
         """What the next slice is told: this one's own mask, the truth, or a spoiled one; (B, 1, H, W)."""
+        if policy.teacher == policy.spoiled == 0:  # as in use: nothing is drawn
+            return own
         taught = torch.from_numpy(self.rng.random((len(own), 1, 1, 1)) < policy.teacher).to(own.device)
         mask = torch.where(taught, truth, own)
         for index in np.flatnonzero(self.rng.random(len(own)) < policy.spoiled):

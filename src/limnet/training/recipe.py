@@ -15,6 +15,7 @@ from limnet.training.clips import ClipConfig
 from limnet.training.shapes import ShapeConfig
 
 NETWORKS = ("interaction", "memory", "fusion")
+WIDTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of a backbone, whose channels are then multiples of eight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +93,7 @@ class Recipe:
     network: str  # interaction, memory or fusion
     start: tuple[str, ...] = ()  # "imagenet", "shipped" (weights), paths of others, relative to the recipe
     minutes: float = 60.0  # the budget where the command gives none
+    steps: int = 0  # the budget in steps instead, so that runs can be compared whatever machine makes them
     frozen: bool = False  # batch norms keep their statistics
     seed: int = 0
     batch: int = 16
@@ -110,10 +112,15 @@ class Recipe:
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     memory: MemoryNetworkConfig = field(default_factory=MemoryNetworkConfig)
+    width: float = 1.0  # of the interaction network's backbone; only at 1 do ImageNet's weights fit
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise ConfigError(f"network must be one of {', '.join(NETWORKS)}, got {self.network!r}")
+        if self.width not in WIDTHS:
+            raise ConfigError(f"width must be one of {', '.join(map(str, WIDTHS))}, got {self.width:g}")
+        if self.steps < 0:
+            raise ConfigError(f"steps must be 0 or more, got {self.steps}")
         if not 0 < self.blend <= 1:
             raise ConfigError(f"blend must be above 0 and at most 1, got {self.blend:g}")
         if not 0 <= self.averaged < 1:

@@ -13,12 +13,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from limnet.law import Placed
+from limnet.lens import Lens, lens_at, plane_of
 from limnet.memory import BankConfig
 from limnet.model import Carried, Elements, LimNet, SliceFeatures
+from limnet.prompt import Prompt
 from limnet.session import Session
+from limnet.view import whole_view
 from limnet.volume import Volume
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
 class Ablated(LimNet):
@@ -64,6 +69,19 @@ class Ablated(LimNet):
         return super().carry(image, features, neighbour, probability, hints, memory, sensory)
 
 
+class UnzoomedSession(Session):
+    """A session that always sees whole slices along its axis; planes across are seen as ever."""
+
+    def _give(self, prompt: Prompt, axis: int) -> Mask:
+        self._asked = Placed(axis, prompt).index
+        return super()._give(prompt, axis)
+
+    def _current_lens(self) -> Lens:
+        size, axis = self.model.manifest.size, self.axis
+        view = whole_view(plane_of(self.volume, axis), size)
+        return super()._current_lens() or lens_at(self.volume, axis, self._asked, view)
+
+
 @dataclass(frozen=True)
 class Ablation:
     """What is taken out: of the networks, and of a session."""
@@ -71,10 +89,12 @@ class Ablation:
     model: Callable[[LimNet], LimNet] = lambda model: model
     crossing: bool = True
     memory: BankConfig | None = None
+    autozoom: bool = True
 
     def session(self, model: LimNet, volume: Volume, fusion: bool) -> Session:
         """A session without it; `model` is already ablated."""
-        return Session(volume, model=model, fusion=fusion, crossing=self.crossing, memory=self.memory)
+        kind = Session if self.autozoom else UnzoomedSession
+        return kind(volume, model=model, fusion=fusion, crossing=self.crossing, memory=self.memory)
 
 
 def _at_size(model: LimNet, size: int) -> LimNet:
@@ -98,6 +118,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "limnet-without-memory": Ablation(partial(Ablated, memory=False)),
     "limnet-without-sensory": Ablation(partial(Ablated, sensory=False)),
     "limnet-without-long-term": Ablation(memory=BankConfig(prototypes=1, max_prototypes=1)),
+    "limnet-without-autozoom": Ablation(autozoom=False),
     "limnet-at-96": Ablation(partial(_at_size, size=96)),
     "limnet-at-192": Ablation(partial(_at_size, size=192)),
     "limnet-tau-0.2": Ablation(partial(_at_threshold, threshold=0.2)),
