@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from doubles import box_volume
 from limnet.evaluation import Protocol, entries_for
 from limnet.evaluation.methods.ablation import ABLATIONS
 from limnet.model import Elements, LimNet, SliceFeatures
+from limnet.session import Session
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
@@ -76,3 +79,15 @@ def test_the_interaction_network_is_told_of_other_slices_unless_that_is_taken_ou
     image, plane = np.ones((3, 4, 4), np.float32), np.ones((4, 4), np.float32)
     model.interaction(image, plane, image[:2], image, image)
     assert heard == [is_told]
+
+
+def test_without_autozoom_slices_are_seen_whole() -> None:
+    volume = box_volume(shape=(64, 80, 16), spacing=(1, 1, 1))
+    views = {}
+    for name in ("limnet", "limnet-without-autozoom"):
+        (entry,) = entries_for((name,), Protocol().settings("own"))
+        session = cast(Session, entry.method(1)(volume))
+        session.click((12, 12, 8))
+        session.propagate()
+        views[name] = session.rounds[-1].lens.view
+    assert views["limnet-without-autozoom"].is_whole and not views["limnet"].is_whole

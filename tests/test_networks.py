@@ -10,9 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from limnet.errors import ConfigError, WeightsError
-from limnet.networks.backbone import FEATURE_CHANNELS, Backbone, imagenet_tensors
+from limnet.networks.backbone import FEATURE_CHANNELS, Backbone, imagenet_tensors, scaled
 from limnet.networks.fusion import COMPARED, FusionNetwork, compare
-from limnet.networks.interaction import InteractionNetwork
+from limnet.networks.interaction import INTERACTION_CHANNELS, InteractionNetwork
 from limnet.networks.memory import (
     MAX_SHRINKAGE,
     CarryNetwork,
@@ -255,6 +255,43 @@ def test_the_carry_network_starts_as_the_interaction_network() -> None:
     for neighbour in (grey, torch.rand(1, 3, 64, 64)):
         logits, _ = carry(image, mask, neighbour, hints, *memory)
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-4)
+
+
+def carried(network: CarryNetwork, **changed: torch.Tensor) -> torch.Tensor:
+    """Logits of one step, some of its inputs changed."""
+    torch.manual_seed(1)
+    inputs = {
+        "image": torch.rand(1, 3, 64, 64), "mask": torch.rand(1, 1, 64, 64),
+        "neighbour": torch.rand(1, 3, 64, 64), "hints": torch.rand(1, 3, 64, 64),
+        "readout": torch.randn(1, 128, 4, 4), "sensory": torch.zeros(1, 64, 4, 4),
+    }  # fmt: skip
+    with torch.no_grad():
+        logits: torch.Tensor = network(**(inputs | changed))[0]
+    return logits
+
+
+@pytest.mark.parametrize(("early", "told"), [(True, {"mask", "neighbour", "hints"}), (False, {"mask"})])
+def test_without_early_fusion_the_carry_network_sees_the_slice_and_joins_the_mask_late(
+    early: bool, told: set[str]
+) -> None:
+    network = CarryNetwork(MemoryNetworkConfig(early=early)).eval()
+    before = carried(network)
+    channels = {"mask": 1, "neighbour": 3, "hints": 3}
+    heard = {
+        name
+        for name, count in channels.items()
+        if not torch.equal(before, carried(network, **{name: torch.zeros(1, count, 64, 64)}))
+    }
+    assert heard == told
+
+
+@pytest.mark.parametrize("width", [0.5, 1.0])
+def test_a_backbones_width_scales_its_channels_and_not_the_decoders(width: float) -> None:
+    network = InteractionNetwork(width).eval()
+    features = network.backbone(torch.rand(1, INTERACTION_CHANNELS, 64, 64))
+    assert [f.shape[1] for f in features] == [scaled(c, width) for c in FEATURE_CHANNELS.values()]
+    assert network.decoder.deepest[0].weight.shape[0] == scaled(320, width)
+    assert network.decoder.logits.weight.shape[1] == 32
 
 
 def test_the_carry_networks_memory_matters() -> None:

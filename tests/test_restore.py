@@ -14,12 +14,12 @@ pytest.importorskip("onnx")
 
 from torch import nn
 
-from doubles import exported_folder
+from doubles import exported_folder, random_networks
 from limnet.errors import WeightsError
 from limnet.model import GRAPHS
 from limnet.networks.backbone import InvertedResidual
 from limnet.networks.export import Graph, export_networks, graph_bytes, graphs
-from limnet.networks.interaction import INTERACTION_CHANNELS, REFERENCE_CHANNELS
+from limnet.networks.interaction import INTERACTION_CHANNELS, REFERENCE_CHANNELS, InteractionNetwork
 from limnet.networks.restore import (
     Networks,
     fill,
@@ -165,3 +165,14 @@ def test_weights_older_than_references_are_told_nothing_by_them() -> None:
     with torch.no_grad():
         told, not_told = (restored.interaction(*given, maps) for maps in (reference, 0 * reference))
     assert torch.equal(told, not_told)
+
+
+def test_a_narrow_backbone_comes_back_as_narrow(tmp_path: Path) -> None:
+    _, memory, fusion = random_networks()
+    narrow = InteractionNetwork(0.5).eval()
+    export_networks(narrow, memory, fusion, tmp_path, version="narrow", size=64, threshold=0.5)
+    back = restore_networks(tmp_path).interaction
+    assert back.width == 0.5
+    inputs = graphs(narrow, memory, fusion, size=64)["interaction"].inputs
+    with torch.no_grad():  # weights are stored in half precision
+        torch.testing.assert_close(back(*inputs.values()), narrow(*inputs.values()), atol=0.02, rtol=0.02)

@@ -189,6 +189,23 @@ def test_no_minutes_is_no_crash(tmp_path: Path) -> None:
     list(fit(recipe_of("fusion"), [], tmp_path, 0.0, workers=0))
 
 
+def test_a_budget_of_steps_is_kept_whatever_the_clock_says(tmp_path: Path) -> None:
+    recipe = replace(recipe_of("interaction"), steps=3)
+    *_, last = fit(recipe, [], tmp_path, minutes=0.0, workers=0)
+    assert (last.step, last.validation) == (3, True)
+    (tmp_path / "again").mkdir()
+    *_, again = fit(recipe, [], tmp_path / "again", minutes=500.0, workers=0)
+    assert again.figures == last.figures  # the schedule, too, follows the steps
+
+
+def test_a_narrow_backbone_is_trained_kept_and_loaded(tmp_path: Path) -> None:
+    recipe = replace(recipe_of("interaction"), steps=1, width=0.5)
+    *_, last = fit(recipe, [], tmp_path, minutes=0.0, workers=0)
+    kind, network = load_network(tmp_path)
+    assert (kind, last.step) == ("interaction", 1)
+    assert isinstance(network, InteractionNetwork) and network.width == 0.5
+
+
 def test_the_rate_warms_up_then_falls_to_one_percent() -> None:
     recipe = replace(recipe_of("fusion"), learning_rate=1.0, warmup_steps=10)
     assert learning_rate(recipe, 0, 0.0) == pytest.approx(0.1)

@@ -108,3 +108,9 @@ def test_shapes_with_more_at_least_than_at_most_are_refused(settings: dict[str, 
 def test_shares_that_keep_nothing_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         Recipe(network="interaction", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("settings", [{"width": 0.6}, {"steps": -1}])
+def test_widths_and_steps_that_make_no_sense_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        Recipe(network="interaction", **settings)  # type: ignore[arg-type]  # width or steps
