@@ -27,7 +27,7 @@ from limnet.training.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 INTERACTION_STEPS = 700
-MEMORY_STEPS = 250
+MEMORY_STEPS = 150
 VALIDATE_MINUTES = 600.0  # at the end alone
 
 Change = Callable[[Recipe], Recipe]

@@ -281,7 +281,7 @@ class Session:
         done = sweep.round()
         if not crosses(self.volume, lens.axis):
             return done
-        extent, former = self.history.extent(), list(self.history.done())
+        extent, former = self.history.extent(), self.history.done()
         given = [Placed(prompted.axis, prompted.prompt) for prompted in self.history.pending]
         if self.crossing:
             crossings = Crossings(self.model, self.volume, task, done, extent)

@@ -73,13 +73,13 @@ class UnzoomedSession(Session):
     """A session that always sees whole slices along its axis; planes across are seen as ever."""
 
     def _give(self, prompt: Prompt, axis: int) -> Mask:
-        self._asked = Placed(axis, prompt).index
+        self._asked = Placed(axis, prompt)
         return super()._give(prompt, axis)
 
     def _current_lens(self) -> Lens:
-        size, axis = self.model.manifest.size, self.axis
-        view = whole_view(plane_of(self.volume, axis), size)
-        return super()._current_lens() or lens_at(self.volume, axis, self._asked, view)
+        axis, index = self._asked.axis, self._asked.index
+        view = whole_view(plane_of(self.volume, axis), self.model.manifest.size)
+        return super()._current_lens() or lens_at(self.volume, axis, index, view)
 
 
 @dataclass(frozen=True)
