@@ -149,6 +149,15 @@ def test_a_blend_with_nothing_to_blend_with_is_refused(
     assert "blend = 0.5 needs exported weights to start from" in capsys.readouterr().err
 
 
+def test_minutes_for_a_recipe_that_counts_steps_are_refused(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text("steps = 3\n" + recipe.read_text())
+    out = str(recipe.parent / "out")
+    assert main(["train", str(recipe), "--out", out, "--minutes", "1"]) == 2
+    assert "its budget is steps = 3; leave out --minutes, or its steps" in capsys.readouterr().err
+
+
 def write_case(folder: Path) -> None:
     """One volume with a bright block, and its label."""
     labels = np.zeros((40, 40, 12), np.uint8)

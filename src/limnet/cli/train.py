@@ -27,7 +27,9 @@ class Train:
     """Train or fine-tune networks by a recipe; needs the extra of that name: pip install 'limnet[train]'."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]  # a TOML file such as recipes/interaction.toml
-    minutes: Minutes = None  # default: the recipe's; with --resume, on top of those already spent
+    minutes: Minutes = (
+        None  # default: the recipe's, or its steps; with --resume, on top of those already spent
+    )
     resume: bool = False  # go on from the checkpoint in --out
     data: Folders = ()  # hold SET/images and SET/labels, or label maps alone; default: random shapes only
     unlabelled: Folders = ()  # hold images without labels, from which supervoxels are learned
@@ -86,6 +88,10 @@ class Train:
                     f"{place}: already holds a checkpoint; add --resume or give another --out folder"
                 )
         for recipe in recipes:
+            if recipe.steps and self.minutes is not None:
+                raise ConfigError(
+                    f"{self.recipe}: its budget is steps = {recipe.steps}; leave out --minutes, or its steps"
+                )
             if recipe.blend < 1 and not any(is_exported(s, self.recipe.parent) for s in recipe.start):
                 raise ConfigError(
                     f"{self.recipe}: blend = {recipe.blend:g} needs exported weights to start from; add"
