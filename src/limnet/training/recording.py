@@ -131,7 +131,7 @@ def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.ran
             if item.index == click.index[axis]:  # the sweep begins, or begins anew in a larger view
                 judged = {item.index: judge.judged.pop()}
                 judge.judged.clear()
-            else:
+            elif judge.judged:  # what comes after the last of them has lost an island: nobody judged that
                 judged[item.index] = judge.judged.popleft()
         pairs += _round_pairs(judged, session.rounds[-1], truth, recipe.pairs.slices, rng)
         mask = session.mask
