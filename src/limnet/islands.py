@@ -80,7 +80,7 @@ def islands(block: Mask, axis: int, anchors: Sequence[Anchor]) -> dict[int, Mask
         edges.append(np.stack([np.zeros_like(anchored), anchored]))
         if former is not None:
             both = (former > 0) & (nodes > 0)
-            met = np.stack([former[both], nodes[both]])
+            met = np.stack([former[both], nodes[both]]).astype(np.int64)
             is_new = np.append(True, (met[:, 1:] != met[:, :-1]).any(0))[: met.shape[1]]
             edges.append(met[:, is_new])  # once per run of pixels: sorting them all takes ten times as long
         former = nodes
