@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nibabel
@@ -17,6 +19,7 @@ import limnet
 from doubles import FakeLimNet
 
 CENTRE = (20, 16, 6)  # of the ball, in voxels
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background jobs ignore Ctrl-C, and so would
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the commands that the tests start and stop
@@ -30,6 +33,13 @@ class Ball:
     truth: Path
     mask: NDArray[np.bool_]
     affine: NDArray[np.float64]
+
+
+@pytest.fixture
+def benchmark_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """Imports a script of the benchmarks by its name; they are no package."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module
 
 
 @pytest.fixture

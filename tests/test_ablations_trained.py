@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -13,16 +14,10 @@ pytest.importorskip("torch")
 
 from limnet.model import load_model
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture
-def ablations(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import ablations  # type: ignore[import-not-found]  # found only on that path
-
-    module: ModuleType = ablations
-    return module
+def ablations(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("ablations")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,12 +16,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def suite(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    import suite  # type: ignore[import-not-found]  # found only on that path
-
-    module: ModuleType = suite
-    return module
+def suite(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("suite")
 
 
 def test_a_phantoms_object_lies_where_it_says(suite: ModuleType) -> None:

@@ -27,9 +27,7 @@ class Train:
     """Train or fine-tune networks by a recipe; needs the extra of that name: pip install 'limnet[train]'."""
 
     recipe: Annotated[Positional[Path], arg(metavar="RECIPE")]  # a TOML file such as recipes/interaction.toml
-    minutes: Minutes = (
-        None  # default: the recipe's, or its steps; with --resume, on top of those already spent
-    )
+    minutes: Minutes = None  # default: the recipe's minutes or steps; with --resume, on top of those spent
     resume: bool = False  # go on from the checkpoint in --out
     data: Folders = ()  # hold SET/images and SET/labels, or label maps alone; default: random shapes only
     unlabelled: Folders = ()  # hold images without labels, from which supervoxels are learned
