@@ -77,6 +77,16 @@ def test_the_shipped_weights_are_whole_of_this_version_and_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 20e6
 
 
+def test_the_model_card_names_licence_and_source_of_every_set() -> None:
+    card = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8").split("### Data and licences")[1]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in card.splitlines() if line[:1] == "|"]
+    sets = [row for row in rows if row[0] != "set" and not row[0].startswith("---")]
+    assert len(sets) == len({row[0] for row in sets}) > 10
+    for name, what, licence, attribution, source in sets:
+        assert what and re.search(r"CC0|CC BY|Apache|BSD|MIT|3D Slicer License", licence), name
+        assert attribution and source.startswith("<https://"), name
+
+
 def test_the_wheel_holds_weights_protocols_sample_and_licences(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
