@@ -100,6 +100,7 @@ def read_top(name: str, out: Path) -> None:
     manifest = networks.manifest
     export_networks(
         *networks[:3],
+        overview=networks.overview,
         folder=out / name / "weights",
         version=f"{manifest.version}-{name}",
         size=manifest.size,

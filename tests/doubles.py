@@ -141,7 +141,12 @@ def box_volume(
 def replayed(session: Session, model: LimNet) -> Session:
     """A new session of the same volume given the same clicks, round by round."""
     again = Session(
-        session.volume, model, fusion=session.fusion, crossing=session.crossing, memory=session.memory
+        session.volume,
+        model,
+        fusion=session.fusion,
+        crossing=session.crossing,
+        overview=session.overview,
+        memory=session.memory,
     )
     for done in session.rounds:
         for click in done.clicks:

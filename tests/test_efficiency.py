@@ -44,7 +44,7 @@ def test_a_file_that_is_no_model_is_a_weights_error(data: bytes) -> None:
 
 
 def test_weights_that_are_missing_are_named(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"interaction\.onnx: cannot be read"):
+    with pytest.raises(WeightsError, match=r"manifest\.json: no such file"):
         weights_of(tmp_path)
 
 

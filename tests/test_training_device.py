@@ -17,7 +17,8 @@ from limnet.training.fit import speed
 from limnet.training.fusion import FusionStep
 from limnet.training.interaction import InteractionStep
 from limnet.training.memory import MemoryStep
-from limnet.training.recipe import ClicksConfig, DataConfig, Recipe, RolloutConfig
+from limnet.training.overview import OverviewStep
+from limnet.training.recipe import ClicksConfig, DataConfig, Recipe, RolloutConfig, RoundsConfig
 from limnet.training.shapes import ShapeConfig
 from limnet.training.stream import SHAPES, ClipStream
 
@@ -44,6 +45,12 @@ class ElsewhereInteraction(Elsewhere):
     def forward(self, *tensors: Tensor) -> Tensor:
         self.check(*tensors)
         return torch.zeros(tensors[1].shape)
+
+
+class ElsewhereOverview(Elsewhere):
+    def forward(self, maps: Tensor) -> Tensor:
+        self.check(maps)
+        return torch.zeros(maps[:, :1].shape)
 
 
 class ElsewhereFusion(Elsewhere):
@@ -87,6 +94,14 @@ def test_the_fusion_network_is_handed_everything_on_its_device() -> None:
     step = FusionStep(network)  # type: ignore[arg-type]
     step._judge(*moved((torch.rand(2, 2, 3, 128, 128), torch.rand(2, 6, 128, 128)), network))
     assert network.num_handed == 6
+
+
+def test_the_overview_network_is_handed_its_maps_on_its_device() -> None:
+    network, known = ElsewhereOverview(), torch.zeros(1, 3, 48, 48, 48)
+    known[:, 0, 20:30, 20:30, 20:30] = known[:, 2] = 1
+    step = OverviewStep(network, RoundsConfig(before=(0.0, 1.0)), 0)  # type: ignore[arg-type]
+    loss, _ = step.loss(torch.rand(1, 48, 48, 48), known, 0.0)
+    assert torch.isfinite(loss) and network.num_handed == 2
 
 
 def test_the_memory_model_is_handed_slices_and_masks_on_its_device() -> None:

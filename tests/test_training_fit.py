@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,10 +19,10 @@ from torch import nn
 from limnet.errors import ConfigError, LimNetError, WeightsError
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
-from limnet.training.build import build, export_checkpoints, load_network, network_state
+from limnet.training.build import build, build_network, export_checkpoints, load_network, network_state
 from limnet.training.checkpoint import load_checkpoint, save_checkpoint
 from limnet.training.clips import ClipConfig
-from limnet.training.fit import Progress, _restore, _save, fit, learning_rate, update
+from limnet.training.fit import Progress, _layout, _restore, _save, fit, learning_rate, update
 from limnet.training.recipe import DataConfig, Recipe
 from limnet.training.shapes import ShapeConfig
 
@@ -49,7 +50,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("network", "figure"), [("interaction", "carried_3"), ("memory", "ended"), ("fusion", "kept")]
+    ("network", "figure"),
+    [("interaction", "carried_3"), ("memory", "ended"), ("fusion", "kept"), ("overview", "dice_4")],
 )
 def test_fit_trains_validates_keeps_figures_and_resumes(tmp_path: Path, network: str, figure: str) -> None:
     recipe, folder = recipe_of(network), tmp_path / "run"
@@ -245,6 +247,41 @@ def test_a_network_that_cannot_start_from_another_says_so(tmp_path: Path) -> Non
         build(replace(recipe_of("interaction"), start=("judge",)), tmp_path)
 
 
+def test_the_overview_network_starts_from_its_own_kind_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = kept(tmp_path / "former", "overview")
+    kept(tmp_path / "judge", "fusion")
+    network, _ = build(replace(recipe_of("overview"), start=("former",)), tmp_path)
+    for mine, theirs in zip(network.parameters(), other.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    for source, words in (("judge", "holds a fusion network"), ("imagenet", "cannot start from it")):
+        with pytest.raises(ConfigError, match=words):
+            build(replace(recipe_of("overview"), start=(source,)), tmp_path)
+    without = SimpleNamespace(overview=None)
+    monkeypatch.setattr("limnet.training.build.exported_networks", lambda *_: without)
+    with pytest.raises(ConfigError, match="'shipped' holds no overview network"):
+        build(replace(recipe_of("overview"), start=("shipped",)), tmp_path)
+
+
+def test_the_overview_network_starts_from_exported_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restoring them is tested elsewhere."""
+    other = kept(tmp_path / "former", "overview")
+    exported = SimpleNamespace(overview=other, interaction=None)
+    monkeypatch.setattr("limnet.training.build.exported_networks", lambda *_: exported)
+    network, _ = build(replace(recipe_of("overview"), start=("shipped",)), tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout"), [("fusion", torch.channels_last), ("overview", torch.channels_last_3d)]
+)
+def test_weights_lie_with_their_channels_last(kind: str, layout: torch.memory_format) -> None:
+    assert _layout(build_network(kind, SMALL)) == layout
+
+
 def test_a_start_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="nowhere"):
         build(replace(recipe_of("interaction"), start=("nowhere",)), tmp_path)
@@ -269,9 +306,13 @@ def test_a_seed_makes_the_same_network(tmp_path: Path) -> None:
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
-def test_checkpoints_are_exported_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("with_overview", [False, True])
+def test_checkpoints_are_exported_by_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_overview: bool
+) -> None:
     """Export itself is tested elsewhere."""
-    networks = {kind: kept(tmp_path / kind, kind) for kind in ("interaction", "memory", "fusion")}
+    kinds = ("interaction", "memory", "fusion", *(["overview"] if with_overview else []))
+    networks = {kind: kept(tmp_path / kind, kind) for kind in kinds}
     exported: dict[str, object] = {}
     monkeypatch.setattr("limnet.training.build.export_networks", exported.update)
     folders = {kind: tmp_path / kind for kind in networks}

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from limnet.training.losses import SMOOTH, batch_dice, mask_loss
+from limnet.training.losses import OBJECT_SMOOTH, SMOOTH, batch_dice, mask_loss, object_loss
 
 
 def test_a_sure_and_right_mask_costs_nothing() -> None:
@@ -22,6 +22,14 @@ def test_loss_is_cross_entropy_plus_smoothed_soft_dice() -> None:
     truth[0, 0, 0] = 1  # two of four pixels; all probabilities are a half
     expected = math.log(2) + 1 - (2 * 1 + SMOOTH) / (2 + 2 + SMOOTH)
     assert mask_loss(torch.zeros(1, 1, 2, 2), truth) == pytest.approx(expected)
+
+
+def test_loss_of_an_object_counts_cross_entropy_twice() -> None:
+    truth = torch.zeros(2, 1, 2, 2, 2)
+    truth[0, 0, 0] = 1  # half of the samples; all probabilities are a half
+    overlaps = [(2 * 2 + OBJECT_SMOOTH) / (4 + 4 + OBJECT_SMOOTH), OBJECT_SMOOTH / (4 + OBJECT_SMOOTH)]
+    expected = 2 * math.log(2) + 1 - sum(overlaps) / 2
+    assert object_loss(torch.zeros_like(truth), truth) == pytest.approx(expected)
 
 
 def test_loss_of_empty_truth_is_finite_and_falls_with_the_mask() -> None:

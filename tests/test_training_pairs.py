@@ -23,7 +23,7 @@ from limnet.training.pairs import batch_stream
 from limnet.training.recipe import DataConfig, PairsConfig, Recipe
 from limnet.training.recording import NearestJudge, session_pairs
 from limnet.training.shapes import ShapeConfig
-from limnet.training.stream import ClipStream
+from limnet.training.stream import ClipStream, CubeStream
 
 torch.set_num_threads(1)
 RECIPE = Recipe(
@@ -216,5 +216,9 @@ def test_a_seed_gives_the_same_pairs(tmp_path: Path) -> None:
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
 
 
-def test_other_networks_are_trained_on_clips(tmp_path: Path) -> None:
-    assert isinstance(batch_stream(Recipe(network="interaction"), [], tmp_path, seed=0), ClipStream)
+@pytest.mark.parametrize(
+    ("network", "kind"), [("interaction", ClipStream), ("memory", ClipStream), ("overview", CubeStream)]
+)
+def test_other_networks_are_trained_on_clips_or_cubes(tmp_path: Path, network: str, kind: type) -> None:
+    recipe = Recipe(network=network, clip=ClipConfig(slices=2))
+    assert isinstance(batch_stream(recipe, [], tmp_path, seed=0), kind)

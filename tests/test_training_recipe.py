@@ -45,7 +45,7 @@ def test_the_recipe_on_recorded_rounds_looks_at_every_zoom_and_records() -> None
             r"memory: 'key_dims' is not a setting; did you mean 'key_dim'",
         ),
         ("batch = 4", "'network' is missing"),
-        ('network = "mrf"', "network must be one of interaction, memory, fusion, got 'mrf'"),
+        ('network = "mrf"', "network must be one of interaction, memory, fusion, overview, got 'mrf'"),
         ('network = "memory"\nbatch = 1', "batch must be at least 2"),
         ('network = "memory"\nbatch = "4"', "batch: expected int, got '4'"),
         ('network = "memory"\n[clip]\nsize = 100', "size must be a multiple of 32"),
@@ -55,6 +55,13 @@ def test_the_recipe_on_recorded_rounds_looks_at_every_zoom_and_records() -> None
         ),
         ('network = "interaction"\n[clicks]\nleaks = 1.0', "'leaks' is not a setting; did you mean 'leak'"),
         ('network = "fusion"\n[pairs]\ncontrary = "0.1"', "contrary: expected float, got '0.1'"),
+        ('network = "memory"\nbfloat16 = true', "bfloat16 is for the overview network, got network 'memory'"),
+        (
+            'network = "overview"\n[rounds]\nbefore = [0.0, 0.0]',
+            "rounds: before must hold shares of which one is above 0",
+        ),
+        ('network = "overview"\n[cube]\nmin_zoom = 3.0', "cube: zooms must satisfy 1 < min_zoom"),
+        ('network = "overview"\n[cube]\nrotate = 0.5', "'rotate' is not a setting; did you mean 'rotated'"),
         ('network = "memory"\nstart = "imagenet"', "start: expected a list, got 'imagenet'"),
     ],
 )
@@ -90,6 +97,12 @@ def test_the_shipped_memory_recipe_leads_somewhere_before_it_learns() -> None:
     recipe = read_recipe(RECIPES / "memory.toml")
     assert recipe.clip.slices > 1 + recipe.rollout.learned
     assert 0 < recipe.clip.ended < 1
+
+
+def test_the_shipped_overview_recipe_learns_in_half_precision_and_keeps_a_mean() -> None:
+    recipe = read_recipe(RECIPES / "overview.toml")
+    assert recipe.bfloat16 and recipe.averaged > 0 and recipe.data.supervoxels > 0
+    assert len(recipe.rounds.before) == 4
 
 
 @pytest.mark.parametrize("settings", [{"size": 32}, {"size": 100}, {"min_zoom": 1.0}, {"min_zoom": 6.0}])

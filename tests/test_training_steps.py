@@ -13,15 +13,18 @@ torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn
 
+from limnet.errors import ConfigError
 from limnet.networks.fusion import FusionNetwork, Judgement
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import Memory, MemoryNetwork, MemoryNetworkConfig, Query
+from limnet.networks.overview import OverviewNetwork
 from limnet.training.fusion import FusionStep
 from limnet.training.interaction import ClickedSlices, InteractionStep
 from limnet.training.losses import batch_dice
 from limnet.training.memory import MemoryStep, Policy, Written
+from limnet.training.overview import MOMENTUM, OverviewStep
 from limnet.training.pair import Pair
-from limnet.training.recipe import ClicksConfig, RolloutConfig
+from limnet.training.recipe import ClicksConfig, RolloutConfig, RoundsConfig
 
 torch.set_num_threads(1)
 SMALL = MemoryNetworkConfig(key_dim=8, value_dim=8, sensory_dim=8, top_k=8)
@@ -587,3 +590,118 @@ def test_the_fusion_step_reaches_every_parameter() -> None:
     loss, _ = FusionStep(network).loss(*pairs(), progress=0.0)
     loss.backward()
     assert torch.isfinite(loss) and learned(network) > 0.9
+
+
+def balls(batch: int = 2) -> tuple[Tensor, Tensor]:
+    """Cubes of a bright ball, and what is known of them: slices along the last axis, as thick as planes."""
+    places = torch.stack(torch.meshgrid(*[torch.arange(48)] * 3, indexing="ij")) - 23
+    truth = ((places**2).sum(0) <= 10**2).float().expand(batch, -1, -1, -1)
+    image = truth * 0.6 + 0.2 + 0.02 * torch.rand_like(truth)
+    return image, torch.stack([truth, torch.full_like(truth, 2), torch.ones_like(truth)], 1)
+
+
+class Follower(nn.Module):
+    """An overview network that believes the likeness map; it keeps what it was told, and how."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps: list[Tensor] = []
+        self.learning: list[bool] = []
+        self.modes: list[bool] = []
+
+    def forward(self, maps: Tensor) -> Tensor:
+        self.maps.append(maps)
+        self.learning.append(torch.is_grad_enabled())
+        self.modes.append(self.training)
+        return 20 * maps[:, 6:7] - 10
+
+
+NO_ROUNDS = RoundsConfig(before=(1.0,))
+
+
+def test_the_overview_network_learns_from_the_last_of_its_rounds_alone() -> None:
+    network = Follower()
+    step = OverviewStep(network, RoundsConfig(before=(0.0, 0.0, 1.0), given=0), 0)  # type: ignore[arg-type]
+    step.loss(*balls(), 0.0)
+    assert network.learning == [False, False, True]
+    assert network.modes == [True] * 3
+    assert not network.maps[0][:, 1].any()  # no mask was given
+    for before, after in zip(network.maps, network.maps[1:], strict=False):
+        assert torch.equal(after[:, 1:2], (before[:, 6:7] > 0.5).float())  # its own answer is the mask
+
+
+def test_rounds_before_the_one_that_is_learned_from_are_drawn_by_their_shares() -> None:
+    network = Follower()
+    step = OverviewStep(network, RoundsConfig(before=(1.0, 0.0, 3.0)), 0)  # type: ignore[arg-type]
+    counts = []
+    for _ in range(16):
+        network.maps.clear()
+        step.loss(*balls(1), 0.0)
+        counts.append(len(network.maps) - 1)
+    assert set(counts) == {0, 2} and counts.count(2) > counts.count(0)
+
+
+def test_overview_validation_scores_prompts_in_evaluation_mode_and_repeats_itself() -> None:
+    network = Follower()
+    step = OverviewStep(network, NO_ROUNDS, 0)  # type: ignore[arg-type]
+    before = step.validate(*balls(4), number=1)
+    assert list(before) == ["dice_0", "dice_1", "dice_2", "dice_4"]
+    assert network.modes == [False] * 4 and network.training
+    step.loss(*balls(), 0.0)
+    assert step.validate(*balls(4), number=1) == pytest.approx(before)
+    assert step.validate(*balls(4), number=2) != pytest.approx(before)  # other prompts
+    assert 0 < before["dice_0"] < 1 and before["dice_4"] > 0.9
+
+
+def test_the_overview_step_reaches_every_parameter_and_lowers_its_loss_on_one_batch() -> None:
+    network = OverviewNetwork().to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
+    losses = []
+    for _ in range(4):
+        step = OverviewStep(network, NO_ROUNDS, seed=0)  # the same prompts each time
+        loss, figures = step.loss(*balls(1), progress=0.0)
+        assert set(figures) == {"dice"}
+        optimiser.zero_grad()
+        loss.backward()
+        assert learned(network) > 0.95
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.95 * losses[0]
+
+
+def test_in_half_precision_every_parameter_is_reached_as_well_and_the_loss_is_nearly_the_same() -> None:
+    losses = []
+    for bfloat16 in (False, True):
+        torch.manual_seed(0)
+        network = OverviewNetwork()
+        loss, _ = OverviewStep(network, RoundsConfig(before=(0.0, 1.0)), 0, bfloat16).loss(*balls(1), 0.0)
+        losses.append(float(loss.detach()))
+        loss.backward()
+        assert loss.dtype == torch.float32 and learned(network) > 0.95
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_half_precision_is_computed_in_without_the_cache_that_threads_share(bfloat16: bool) -> None:
+    seen = []
+
+    class Watched(Follower):
+        def forward(self, maps: Tensor) -> Tensor:
+            seen.append((torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()))
+            return super().forward(maps)
+
+    OverviewStep(Watched(), RoundsConfig(), 0, bfloat16).validate(*balls(1))  # type: ignore[arg-type]
+    assert set(seen) == {(True, False) if bfloat16 else (False, True)}
+
+
+def test_the_overview_networks_statistics_move_slowly() -> None:
+    network = OverviewNetwork()
+    OverviewStep(network, NO_ROUNDS, 0)
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm3d)]
+    assert norms and {norm.momentum for norm in norms} == {MOMENTUM}
+
+
+def test_cubes_of_another_size_are_refused() -> None:
+    step = OverviewStep(Follower(), NO_ROUNDS, 0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"48 samples along every axis, got \(16, 16, 16\)"):
+        step.loss(torch.rand(1, 16, 16, 16), torch.zeros(1, 3, 16, 16, 16), 0.0)

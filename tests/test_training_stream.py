@@ -13,10 +13,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from limnet.training.cases import TrainingCase, case_of
-from limnet.training.clips import ClipConfig
+from limnet.training.clips import ClipConfig, sample_clip
+from limnet.training.cubes import CubeConfig, sample_cube
 from limnet.training.recipe import DataConfig, Recipe
 from limnet.training.shapes import ShapeConfig, ShapeFactory
-from limnet.training.stream import SHAPES, ClipStream, Mixture, is_held_out, loader, patient, shape_case
+from limnet.training.stream import (
+    SHAPES,
+    ClipStream,
+    CubeStream,
+    Mixture,
+    is_held_out,
+    loader,
+    patient,
+    shape_case,
+)
 
 torch.set_num_threads(1)
 SMALL = ShapeConfig(size=32, depth=16)
@@ -52,6 +62,20 @@ def test_batches_have_the_shape_of_the_recipe() -> None:
     assert image.dtype == truth.dtype == torch.float32
 
 
+def test_a_seed_gives_the_same_stream_of_cubes() -> None:
+    recipe = replace(RECIPE, network="overview", batch=2)
+    one, same, other = (
+        list(islice(CubeStream(recipe, [block_case("a", "blocks")], seed), 2)) for seed in (5, 5, 6)
+    )
+    for first, second in zip(one, same, strict=True):
+        assert torch.equal(first[0], second[0])
+        assert torch.equal(first[1], second[1])
+    assert not torch.equal(one[0][0], other[0][0])
+    image, known = one[0]
+    assert (image.shape, known.shape) == ((2, 48, 48, 48), (2, 3, 48, 48, 48))
+    assert image.dtype == known.dtype == torch.float32
+
+
 def test_a_loader_without_workers_hands_the_stream_on() -> None:
     image, _ = next(iter(loader(ClipStream(RECIPE, [], 5), workers=0)))
     assert torch.equal(image, batches(RECIPE, [], 5, 1)[0][0])
@@ -75,7 +99,7 @@ def test_sets_are_drawn_by_weight_whatever_their_number_of_cases() -> None:
     counted = Mixture({name: Counted(group) for name, group in mixture.cases.items()}, mixture.weights)
     rng = np.random.default_rng(0)
     for _ in range(200):
-        counted.draw(ClipConfig(size=64), rng)
+        counted.draw(sample_clip, ClipConfig(size=64), rng)
     assert drawn["never"] == 0
     assert 2 < drawn["few"] / drawn["many"] < 4.5
 
@@ -85,7 +109,9 @@ def test_data_without_any_visible_object_is_an_error() -> None:
     labels[:6, :6] = 1
     mixture = Mixture.of([case_of("a", "a", None, labels, (1, 1, 1))], DataConfig())
     with pytest.raises(RuntimeError, match="no visible object in"):
-        mixture.draw(ClipConfig(size=64, min_area=64 * 64 + 1), np.random.default_rng(0))
+        mixture.draw(sample_clip, ClipConfig(size=64, min_area=64 * 64 + 1), np.random.default_rng(0))
+    with pytest.raises(RuntimeError, match="no visible object in"):  # of one slice, there are no cubes
+        mixture.draw(sample_cube, CubeConfig(), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

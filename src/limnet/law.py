@@ -78,7 +78,9 @@ class Law:
     def __init__(self, prompts: Sequence[Placed], shape: tuple[int, int, int]) -> None:
         self.shape = shape
         self._prompts = tuple(prompts)
-        self._points = [(number, click) for number, placed in enumerate(prompts) for click in _clicks(placed)]
+        self._points = [
+            (number, click) for number, placed in enumerate(prompts) for click in clicks_of(placed)
+        ]
         self._slices: dict[int, dict[int, list[tuple[int, Click]]]] = {}  # the points of each, by axis
         self._standing: dict[tuple[int, int], list[PlaneClick]] = {}  # what `points_on` found
         self._decrees: dict[tuple[int, int], Decree] = {}
@@ -187,7 +189,7 @@ def _decree(prompts: Sequence[tuple[int, Placed]], shape: tuple[int, int]) -> De
 
 
 @lru_cache(maxsize=1024)
-def _clicks(placed: Placed) -> tuple[Click, ...]:
+def clicks_of(placed: Placed) -> tuple[Click, ...]:
     """The voxels of a click or scribble, in drawing order; none of other prompts."""
     axis, index, prompt = placed.axis, placed.index, placed.prompt
     if isinstance(prompt, Click):

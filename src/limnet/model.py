@@ -26,6 +26,7 @@ Array = NDArray[np.float32]
 
 MANIFEST = "manifest.json"
 GRAPHS = ("interaction", "query", "value", "carry", "potentiate", "fusion")
+OVERVIEW = "overview"  # one more; weights exported before 0.6.0 have none
 FUSION_SIZE = 128  # pixels of the view that the fusion network sees
 
 
@@ -40,6 +41,11 @@ class Manifest:
     value_dim: int
     sensory_dim: int
     sha256: dict[str, str]  # of each graph's file
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The names of the graphs that belong to these weights."""
+        return (*GRAPHS, OVERVIEW) if OVERVIEW in self.sha256 else GRAPHS
 
 
 class SliceFeatures(NamedTuple):
@@ -84,7 +90,7 @@ class Judgement(NamedTuple):
 
 
 class LimNet:
-    """The three networks of the method, loaded once, shared by any number of sessions."""
+    """The networks of the method and the overview network, loaded once, shared by any number of sessions."""
 
     lanes = Lanes(1)  # on which callers run independent steps at once
 
@@ -95,26 +101,27 @@ class LimNet:
         self.manifest = read_manifest(folder)
         threads = usable_cores() if threads is None else threads
         lanes, names = Lanes(min(threads, MOST_LANES)), provider_names(providers)
-        data = [_read_graph(folder, name, self.manifest) for name in GRAPHS]
+        chosen = self.manifest.graphs
+        data = [_read_graph(folder, name, self.manifest) for name in chosen]
 
         def load(name: str, data: bytes) -> Graph:
             return Graph(f"{folder / name}.onnx", data, names, max(1, threads // MOST_LANES))
 
-        graphs = lanes.together([partial(load, *pair) for pair in zip(GRAPHS, data, strict=True)])
-        self._graphs = dict(zip(GRAPHS, graphs, strict=True))
+        graphs = lanes.together([partial(load, *pair) for pair in zip(chosen, data, strict=True)])
+        self._graphs = dict(zip(chosen, graphs, strict=True))
         self._takes_reference = "reference" in self._graphs["interaction"].inputs
         # Graphics cards take one job at a time; DirectML forbids more.
         self.lanes = lanes if set(self.providers.values()) == {"cpu"} else Lanes(1)
 
     @property
     def providers(self) -> dict[str, str]:
-        """Where each graph runs: a name of `limnet.runtime.PROVIDERS` for every name of GRAPHS."""
+        """Where each graph runs: a name of `limnet.runtime.PROVIDERS` for every graph."""
         return {name: graph.provider for name, graph in self._graphs.items()}
 
     @property
     def identity(self) -> str:
         """Version and a short checksum over all graphs, e.g. 0.1.0-1a2b3c4d."""
-        whole = "".join(self.manifest.sha256[name] for name in GRAPHS)
+        whole = "".join(self.manifest.sha256[name] for name in self.manifest.graphs)
         return f"{self.manifest.version}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
     def interaction(
@@ -201,6 +208,16 @@ class LimNet:
         before, now = _sigmoid(quality[0])
         return Judgement(float(_sigmoid(preference)[0]), float(before), float(now))
 
+    @property
+    def has_overview(self) -> bool:
+        """Whether `overview` may be asked."""
+        return OVERVIEW in self.manifest.sha256
+
+    def overview(self, maps: Array) -> Array:
+        """What is known of a cube (10, N, N, N), see `cube_maps` -> probability of the object (N, N, N)."""
+        (logits,) = self._run(OVERVIEW, maps=maps[None])
+        return _sigmoid(logits[0, 0])
+
     def _run(self, name: str, **inputs: Array) -> list[Array]:
         return self._graphs[name].run(inputs)
 
@@ -247,10 +264,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise WeightsError(f"{error}; export the weights again") from None
 
 
-def verify(folder: Path, names: Sequence[str] = GRAPHS) -> None:
-    """Check the graphs' files against their SHA-256; WeightsError names the first that differs."""
+def verify(folder: Path, names: Sequence[str] | None = None) -> None:
+    """Check the graphs' files, or those of `names`, against their SHA-256; WeightsError names the first
+    that differs.
+    """
     manifest = read_manifest(folder)
-    for name in names:
+    for name in manifest.graphs if names is None else names:
         _read_graph(folder, name, manifest)
 
 

@@ -29,6 +29,7 @@ from limnet.law import Law, Placed
 from limnet.lens import Lens, SliceCache, lens_at, plane_of, slice_of
 from limnet.memory import BankConfig, SliceMask
 from limnet.model import LimNet, load_model
+from limnet.overview import Overview
 from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel, sign_of
 from limnet.sweep import Sweep, Task, revise
 from limnet.view import view_around, whole_view
@@ -60,6 +61,7 @@ class Session:
         *,
         fusion: bool = True,
         crossing: bool = True,
+        overview: bool = True,
         memory: BankConfig | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -67,6 +69,8 @@ class Session:
 
         With `fusion` off every round simply replaces the former one on the slices it went through. With
         `crossing` off it goes along one axis alone: a third of the work, and less sure (`limnet.crossing`).
+        With `overview` off nobody looks at the whole object at the end (`limnet.overview`); older weights
+        never do.
         """
         if volume.array.dtype.kind == "f" and not is_finite(volume.array):
             raise VolumeError(
@@ -77,6 +81,7 @@ class Session:
         self.model = model or load_model(threads=threads)
         self.fusion = fusion
         self.crossing = crossing
+        self.overview = overview
         self.memory = memory or BankConfig()
         self.history = History(volume.shape)
         self._recorder = recorder
@@ -279,14 +284,18 @@ class Session:
                 break
             lens = lens_at(self.volume, lens.axis, index, lens.view.grown(GROWTH))
         done = sweep.round()
-        if not crosses(self.volume, lens.axis):
-            return done
         extent, former = self.history.extent(), self.history.done()
         given = [Placed(prompted.axis, prompted.prompt) for prompted in self.history.pending]
-        if self.crossing:
+        if self.crossing and crosses(self.volume, lens.axis):
             crossings = Crossings(self.model, self.volume, task, done, extent)
             yield from crossings.run(former, given)
             done = crossings.round
+        if self.overview and self.model.has_overview and not self.volume.is_rgb:
+            overview = Overview(self.model, self.volume, task, done, extent)
+            yield from overview.run([*former, *given])
+            done = overview.round
+        if not crosses(self.volume, lens.axis):
+            return done
         slices = without_islands(done, task, extent, [*former, *given])
         for number, mask in slices.items():
             yield SliceMask(lens.axis, number, mask)

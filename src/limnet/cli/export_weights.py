@@ -9,6 +9,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 import limnet
+from limnet.cli.options import Folder
 from limnet.errors import ConfigError
 
 Checkpoint = Annotated[Path, arg(metavar="DIR")]
@@ -16,12 +17,13 @@ Checkpoint = Annotated[Path, arg(metavar="DIR")]
 
 @dataclass(frozen=True)
 class ExportWeights:
-    """Turn three checkpoints of `limnet train` into weights; needs pip install 'limnet[train]'."""
+    """Turn checkpoints of `limnet train` into weights; needs pip install 'limnet[train]'."""
 
     out: Annotated[Path, arg(metavar="DIR")]  # gets one .onnx file per graph and manifest.json
     interaction: Checkpoint = Path("runs/interaction")  # checkpoint of the interaction network
     memory: Checkpoint = Path("runs/memory")  # checkpoint of the memory model
     fusion: Checkpoint = Path("runs/fusion")  # checkpoint of the fusion network
+    overview: Folder = None  # checkpoint of the overview network; default: weights without one
     version: str = limnet.__version__  # written into the manifest
     size: int = 128  # pixels of the view through which slices are seen
     threshold: float = 0.5  # preference above which a slice keeps its previous mask
@@ -33,6 +35,8 @@ class ExportWeights:
         except ModuleNotFoundError as error:
             raise ConfigError(f"export-weights needs {error.name}: pip install 'limnet[train]'") from None
         folders = {"interaction": self.interaction, "memory": self.memory, "fusion": self.fusion}
+        if self.overview is not None:
+            folders["overview"] = self.overview
         counts = export_checkpoints(
             folders, self.out, version=self.version, size=self.size, threshold=self.threshold
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import limnet
 from limnet.cli.options import MaybeVolumePath, SeriesName
 from limnet.errors import WeightsError
-from limnet.model import GRAPHS, read_manifest, verify
+from limnet.model import read_manifest, verify
 from limnet.runtime import PROVIDERS, VARIABLE, offered_providers
 from limnet.volume.dicom import list_series
 
@@ -48,7 +48,7 @@ class Info:
         with as_file(files("limnet") / "weights") as installed:
             folder = self.volume or installed
             manifest = read_manifest(folder)
-            states = {name: state_of(folder, name) for name in GRAPHS}
+            states = {name: state_of(folder, name) for name in manifest.graphs}
         print(f"{'weights':<12} {folder}\n{'version':<12} {manifest.version}")
         for name, state in states.items():
             print(f"{name:<12} {manifest.sha256.get(name, 'no checksum'):<64}  {state}")

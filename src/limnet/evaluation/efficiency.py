@@ -23,7 +23,7 @@ import limnet
 from limnet.errors import CaseError, ConfigError, WeightsError
 from limnet.evaluation.peak_memory import forget_peak_memory, peak_memory_mib
 from limnet.evaluation.simulated_user import simulated_user
-from limnet.model import GRAPHS
+from limnet.model import read_manifest
 from limnet.volume import Volume
 
 _WHOLE = (6, 7, 9)  # TensorProto.DataType: INT32, INT64, BOOL
@@ -151,7 +151,7 @@ def measure_here(
 
 def weights_of(folder: Path) -> Weights:
     """Count the parameters of the networks in `folder`; WeightsError when a file is missing."""
-    files = [folder / f"{name}.onnx" for name in GRAPHS]
+    files = [folder / f"{name}.onnx" for name in read_manifest(folder).graphs]
     try:
         counts = {path.stem: count_parameters(path.read_bytes()) for path in files}
         size = sum(path.stat().st_size for path in files)

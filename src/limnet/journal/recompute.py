@@ -12,7 +12,12 @@ def recompute(session: Session) -> Session:
     Rounds that were a mask from elsewhere are taken over; what was undone is left out.
     """
     again = Session(
-        session.volume, session.model, fusion=session.fusion, crossing=session.crossing, memory=session.memory
+        session.volume,
+        session.model,
+        fusion=session.fusion,
+        crossing=session.crossing,
+        overview=session.overview,
+        memory=session.memory,
     )
     for done in session.rounds:
         if done.prompts:

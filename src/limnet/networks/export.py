@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.onnx.operators import shape_as_tensor
 
+from limnet.cube import SIZE
+from limnet.cube_maps import NUM_MAPS
 from limnet.errors import ConfigError
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import (
@@ -29,6 +31,7 @@ from limnet.networks.interaction import (
     InteractionNetwork,
 )
 from limnet.networks.memory import Memory, MemoryNetwork, Query, potentiate
+from limnet.networks.overview import OverviewNetwork
 
 OPSET = 17  # LayerNorm-era operators, known to every ONNX Runtime since 1.13
 MANIFEST = "manifest.json"
@@ -111,7 +114,12 @@ class PotentiateGraph(nn.Module):
 
 
 def graphs(
-    interaction: InteractionNetwork, memory: MemoryNetwork, fusion: FusionNetwork, size: int
+    interaction: InteractionNetwork,
+    memory: MemoryNetwork,
+    fusion: FusionNetwork,
+    overview: OverviewNetwork | None = None,
+    *,
+    size: int,
 ) -> dict[str, Graph]:
     """All graphs with example inputs at a view of size x size."""
     c, n, small = memory.config, 40, size // 16
@@ -183,7 +191,17 @@ def graphs(
             ("preference", "quality"),
             {name: {0: "B"} for name in (*judged, "preference", "quality")},
         ),
-    }  # fmt: skip
+    } | ({} if overview is None else {"overview": overview_graph(overview)})  # fmt: skip
+
+
+def overview_graph(network: OverviewNetwork) -> Graph:
+    """The graph of the overview network with example inputs."""
+    return Graph(
+        network,
+        {"maps": torch.rand(1, NUM_MAPS, SIZE, SIZE, SIZE)},
+        ("logits",),
+        {name: {0: "B"} for name in ("maps", "logits")},
+    )
 
 
 def _spatial(*inputs: str, names: tuple[str, str] = ("H", "W")) -> dict[str, dict[int, str]]:
@@ -196,6 +214,7 @@ def export_networks(
     fusion: FusionNetwork,
     folder: Path,
     *,
+    overview: OverviewNetwork | None = None,
     version: str,
     size: int,
     threshold: float,
@@ -209,7 +228,7 @@ def export_networks(
         raise ConfigError(f"size must be a multiple of 32 and at least 64, got {size}")
     folder.mkdir(parents=True, exist_ok=True)
     checksums = {}
-    for name, graph in graphs(interaction, memory, fusion, size).items():
+    for name, graph in graphs(interaction, memory, fusion, overview, size=size).items():
         data = graph_bytes(graph)
         (folder / f"{name}.onnx").write_bytes(data)
         checksums[name] = hashlib.sha256(data).hexdigest()

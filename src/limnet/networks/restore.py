@@ -20,30 +20,33 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from limnet.errors import WeightsError
-from limnet.model import Manifest, read_manifest, verify
+from limnet.model import OVERVIEW, Manifest, read_manifest, verify
 from limnet.networks.backbone import STEM_CHANNELS
 from limnet.networks.export import Graph, graphs
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import REFERENCE_CHANNELS, InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
+from limnet.networks.overview import OverviewNetwork
 
+Norm = nn.BatchNorm2d | nn.BatchNorm3d
 WEIGHTED = ("Conv", "Gemm")  # ONNX operators of torch's convolutions and linear layers
 
 
 class Networks(NamedTuple):
-    """The three networks of exported weights, in evaluation mode."""
+    """The networks of exported weights, in evaluation mode."""
 
     interaction: InteractionNetwork
     memory: MemoryNetwork  # its `glimpse`, which only training uses, is not exported: it is new
     fusion: FusionNetwork
+    overview: OverviewNetwork | None  # None in weights exported before there was one
     manifest: Manifest
 
 
 class Layer(NamedTuple):
     """A layer with weights, and the batch norm that runs right after it."""
 
-    layer: nn.Conv2d | nn.Linear
-    norm: nn.BatchNorm2d | None
+    layer: nn.Conv2d | nn.Conv3d | nn.Linear
+    norm: Norm | None
 
 
 def restore_networks(folder: Path) -> Networks:
@@ -60,8 +63,9 @@ def restore_networks(folder: Path) -> Networks:
     sizes = {name: getattr(manifest, name) for name in ("key_dim", "value_dim", "sensory_dim")}
     memory = MemoryNetwork(MemoryNetworkConfig(**sizes, top_k=top_k))
     interaction = InteractionNetwork(_width(models["interaction"]))
-    networks = Networks(interaction.eval(), memory.eval(), FusionNetwork().eval(), manifest)
-    for name, graph in graphs(*networks[:3], size=64).items():
+    overview = OverviewNetwork().eval() if OVERVIEW in models else None
+    networks = Networks(interaction.eval(), memory.eval(), FusionNetwork().eval(), overview, manifest)
+    for name, graph in graphs(*networks[:4], size=64).items():
         fill(graph, models[name], f"{folder / name}.onnx")
     return networks
 
@@ -117,13 +121,14 @@ def measure_norms(network: nn.Module, run: Callable[[], object]) -> None:
     Scale and offset change along, so that the network in evaluation mode stays what it is, and trains on as
     it was trained. Norms that nothing passes stay.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in network.modules() if isinstance(module, Norm)]
     sums: dict[nn.Module, list[Tensor]] = {}
 
     def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         values = inputs[0].double()
+        across = [axis for axis in range(values.ndim) if axis != 1]
         count = torch.tensor(values.numel() / values.shape[1], dtype=torch.float64)
-        found = [count, values.sum((0, 2, 3)).cpu(), values.square().sum((0, 2, 3)).cpu()]
+        found = [count, values.sum(across).cpu(), values.square().sum(across).cpu()]
         sums[norm] = [a + b for a, b in zip(sums[norm], found, strict=True)] if norm in sums else found
 
     hooks = [norm.register_forward_pre_hook(add) for norm in norms]
@@ -142,7 +147,7 @@ def measure_norms(network: nn.Module, run: Callable[[], object]) -> None:
             _measured(norm, mean.float(), (squares / count - mean.square()).clamp(min=0).float())
 
 
-def _measured(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def _measured(norm: Norm, mean: Tensor, variance: Tensor) -> None:
     """The same affine map, written with these statistics: scale and offset take up the difference."""
     assert norm.running_mean is not None and norm.running_var is not None
     slope = norm.weight / (norm.running_var + norm.eps).sqrt()
@@ -157,7 +162,7 @@ def _measured(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
 def layers_in_order(graph: Graph) -> list[Layer]:
     """The layers with weights of a graph's module in the order in which they run."""
     ran: list[nn.Module] = []
-    kinds = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    kinds = (nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm2d, nn.BatchNorm3d)
     chosen = [module for module in graph.module.modules() if isinstance(module, kinds)]
     hooks = [module.register_forward_hook(lambda module, *_: ran.append(module)) for module in chosen]
     try:
@@ -168,8 +173,8 @@ def layers_in_order(graph: Graph) -> list[Layer]:
             hook.remove()
     layers = []
     for module, following in zip_longest(ran, ran[1:]):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            layers.append(Layer(module, following if isinstance(following, nn.BatchNorm2d) else None))
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+            layers.append(Layer(module, following if isinstance(following, Norm) else None))
     return layers
 
 

@@ -21,18 +21,21 @@ from limnet.networks.export import export_networks, graphs
 from limnet.networks.fusion import FusionNetwork
 from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork, MemoryNetworkConfig
+from limnet.networks.overview import OverviewNetwork
 from limnet.networks.restore import Networks, restore_networks
 from limnet.training.checkpoint import load_checkpoint
 from limnet.training.fusion import FusionStep
 from limnet.training.interaction import InteractionStep
 from limnet.training.memory import MemoryStep
-from limnet.training.recipe import Recipe
+from limnet.training.overview import OverviewStep
+from limnet.training.recipe import NETWORKS, Recipe
 
 IMAGENET = "imagenet"
 GRAPHS_OF = {  # that hold a network's layers, each once
     "interaction": ("interaction",),
     "memory": ("query", "value", "carry"),
     "fusion": ("fusion",),
+    "overview": ("overview",),
 }
 SHIPPED = "shipped"  # the weights that are installed with the package
 
@@ -41,11 +44,11 @@ class Step(Protocol):
     """What the loop needs of a network's training."""
 
     def loss(self, image: Tensor, truth: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Loss of a batch (B, S, 3, H, W), (B, S, H, W) and figures to log; progress in [0, 1]."""
+        """Loss of a batch of a stream and figures to log; progress in [0, 1]."""
         ...
 
     def validate(self, image: Tensor, truth: Tensor, number: int = 0) -> dict[str, float]:
-        """Figures on a batch of held-out clips, the `number`-th."""
+        """Figures on a batch of held-out patients, the `number`-th."""
         ...
 
 
@@ -53,7 +56,9 @@ def build_network(kind: str, memory: MemoryNetworkConfig, width: float = 1.0) ->
     """A fresh network of one kind; `width` is of the interaction network."""
     if kind == "interaction":
         return InteractionNetwork(width)
-    return MemoryNetwork(memory) if kind == "memory" else FusionNetwork()
+    if kind == "memory":
+        return MemoryNetwork(memory)
+    return FusionNetwork() if kind == "fusion" else OverviewNetwork()
 
 
 def load_network(folder: Path) -> tuple[str, nn.Module]:
@@ -112,7 +117,7 @@ def build(recipe: Recipe, folder: Path, shards: int = 1) -> tuple[nn.Module, lis
 def export_checkpoints(
     folders: Mapping[str, Path], out: Path, *, version: str, size: int, threshold: float
 ) -> dict[str, int]:
-    """Export the checkpoints of the three kinds into the folder `out`; the parameters of each network.
+    """Export checkpoints by kind into the folder `out`, with or without the overview; parameters of each.
 
     ConfigError when a folder holds a network of another kind than it is named for.
     """
@@ -149,8 +154,8 @@ def export_tuned(
     View size and threshold stay; the version says that they are tuned.
     """
     former = exported_networks(source, start_folder)
-    kinds = ("interaction", "memory", "fusion")
-    before: dict[str, Any] = {kind: getattr(former, kind) for kind in kinds}
+    every: dict[str, Any] = {kind: getattr(former, kind) for kind in NETWORKS}
+    before = {kind: network for kind, network in every.items() if network is not None}
     networks = before | {kind: load_network(place)[1].eval() for kind, place in folders.items()}
     for kind, share in shares.items():
         if share < 1:
@@ -178,6 +183,8 @@ def _start_from_imagenet(network: nn.Module) -> None:
     elif isinstance(network, MemoryNetwork):
         network.query.backbone.start_from(tensors)
         network.carry.backbone.start_from(tensors)
+    elif isinstance(network, OverviewNetwork):
+        raise ConfigError(f"start: {IMAGENET!r} is of pictures; the overview network cannot start from it")
 
 
 def _start_from_exported(
@@ -185,7 +192,10 @@ def _start_from_exported(
 ) -> InteractionNetwork | None:
     """Fill a network from exported weights; the interaction network that goes with it."""
     former = exported_networks(source, folder)
-    tensors = dict(getattr(former, recipe.network).state_dict())
+    chosen: nn.Module | None = getattr(former, recipe.network)
+    if chosen is None:
+        raise ConfigError(f"start: {source!r} holds no {recipe.network} network; leave it out")
+    tensors = dict(chosen.state_dict())
     if isinstance(network, MemoryNetwork):  # `glimpse` is not exported: it keeps its random start
         tensors |= {name: t for name, t in network.state_dict().items() if name.startswith("glimpse.")}
     load_tensors(network, tensors, folder / source)
@@ -197,5 +207,7 @@ def _step(network: nn.Module, recipe: Recipe, seed: int, clicker: InteractionNet
         return InteractionStep(network, recipe.clicks, seed)
     if isinstance(network, MemoryNetwork):
         return MemoryStep(network, recipe.rollout, seed, clicker)
-    assert isinstance(network, FusionNetwork)  # the recipe allows no other kind
-    return FusionStep(network)
+    if isinstance(network, FusionNetwork):
+        return FusionStep(network)
+    assert isinstance(network, OverviewNetwork)  # the recipe allows no other kind
+    return OverviewStep(network, recipe.rounds, seed, recipe.bfloat16)

@@ -80,22 +80,27 @@ def sample_clip(case: TrainingCase, config: ClipConfig, rng: Rng) -> Clip | None
     image = _image(case, axis, slices, box, planes, labels, grid, config, rng)  # (S, C, H, W)
     if config.coarse > 0 and rng.random() < config.coarse:
         image = _coarse(image, rng)
-    image = _vary(image, rng)
+    image = vary(image, rng)
     image = Tone.of(image[..., inside])(image) * inside
     return Clip(_three_channels(image, config.colour, rng), truth.astype(np.float32))
 
 
 def _target_labels(case: TrainingCase, target: TrainingObject, config: ClipConfig, rng: Rng) -> list[int]:
-    """The label drawn and, now and then, a neighbour whose box meets its box."""
+    """The label drawn and, now and then, a neighbour's."""
     if rng.random() >= config.union:
         return [target.label]
-    neighbours = [
-        other.label
+    labels = [other.label for other in neighbours(case, target)]
+    return [target.label, int(rng.choice(labels))] if labels else [target.label]
+
+
+def neighbours(case: TrainingCase, target: TrainingObject) -> list[TrainingObject]:
+    """The other objects of a case whose boxes meet an object's box."""
+    return [
+        other
         for other in case.objects
         if other.label != target.label
         and all(a.start < b.stop and b.start < a.stop for a, b in zip(other.box, target.box, strict=True))
     ]
-    return [target.label, int(rng.choice(neighbours))] if neighbours else [target.label]
 
 
 def _sweep_axis(case: TrainingCase, target: TrainingObject, rng: Rng) -> int:
@@ -218,11 +223,11 @@ def _image(
 ) -> Image:
     """The clip's intensities: the case's own, or made up from its labels -> (S, C, H, W)."""
     if case.image is None or rng.random() < config.synthetic:
-        means, textures = _made_up_intensities(targets, rng)
+        means, textures = made_up_intensities(targets, rng)
         cut = planes[(slice(None), *box)]
         flat = _resample(means[cut], grid)
         rough = _resample(textures[cut], grid)
-        return (flat + rough * _texture(flat.shape, rng))[:, None]
+        return (flat + rough * texture(flat.shape, rng))[:, None]
     pixels = np.moveaxis(case.image, axis, 0)[slices][(slice(None), *box)].astype(
         np.float32
     )  # (S, h, w[, 3])
@@ -232,7 +237,7 @@ def _image(
     return np.stack(channels, axis=1)
 
 
-def _made_up_intensities(targets: list[int], rng: Rng) -> tuple[Image, Image]:
+def made_up_intensities(targets: list[int], rng: Rng) -> tuple[Image, Image]:
     """Mean and texture strength of each of 256 labels; the target differs a little from all others.
 
     In a third of the clips its contrast is low.
@@ -252,11 +257,11 @@ def _made_up_intensities(targets: list[int], rng: Rng) -> tuple[Image, Image]:
 
 def made_up_image(labels: NDArray[np.uint8], target: int, rng: Rng) -> Image:
     """Made-up intensities for a whole label map: (I, J, K) -> (I, J, K)."""
-    means, textures = _made_up_intensities([target], rng)
-    return means[labels] + textures[labels] * _texture(labels.shape, rng)
+    means, textures = made_up_intensities([target], rng)
+    return means[labels] + textures[labels] * texture(labels.shape, rng)
 
 
-def _texture(shape: tuple[int, ...], rng: Rng) -> Image:
+def texture(shape: tuple[int, ...], rng: Rng) -> Image:
     """Noise at a random mixture of scales, about unit spread: (S, H, W)."""
     total = np.zeros(shape, np.float32)
     for step in (1, 2, 4, 8, 16):
@@ -272,7 +277,7 @@ def _texture(shape: tuple[int, ...], rng: Rng) -> Image:
     return total / max(1e-3, float(total.std()))
 
 
-def _vary(image: Image, rng: Rng) -> Image:
+def vary(image: Image, rng: Rng) -> Image:
     """Scanner and display: contrast curve, bias field, blur, ringing, noise, saturation; (S, C, H, W)."""
     low, high = float(image.min()), float(image.max())
     image = (image - low) / max(high - low, 1e-6)

@@ -3,6 +3,7 @@
 Clips are cut and hints computed on the processor, by numpy, beside the training; what a network sees, its
 loss and its optimiser are on the device. Arithmetic is float32; on NVIDIA cards convolutions use TF32, which
 is PyTorch's default. Half precision is left out: the memory's similarity is a difference of large numbers.
+The overview network has no memory: it may learn in bfloat16, where a recipe says so.
 """
 
 from __future__ import annotations

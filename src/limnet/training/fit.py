@@ -33,7 +33,7 @@ from limnet.training.interaction import InteractionStep
 from limnet.training.pair import HELD_OUT_PAIRS, PAIRS, read_pairs
 from limnet.training.pairs import batch_stream
 from limnet.training.recipe import Recipe
-from limnet.training.stream import ClipStream, is_held_out, loader
+from limnet.training.stream import CaseStream, is_held_out, loader
 
 VALIDATION_SEED = 20_000
 LOG_SECONDS = 10.0
@@ -77,10 +77,10 @@ def fit(
     )
     done, spent, kept = _restore(folder, network, optimiser) if resume else (0, 0.0, None)
     network.train(not recipe.frozen)  # evaluation mode only freezes batch norm: nothing is dropped out
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from its stubs
+    network.to(memory_format=_layout(network))  # type: ignore[call-overload]  # missing from its stubs
     trained = [case for case in cases if not is_held_out(case, recipe.data)]
     stream = batch_stream(recipe, trained, folder, recipe.seed + done + 1)
-    if isinstance(stream, ClipStream) and device.startswith("cuda"):  # Metal lacks operators that shapes need
+    if isinstance(stream, CaseStream) and device.startswith("cuda"):  # Metal lacks operators that shapes need
         stream.make_ahead(device)
     batches = iter(loader(stream, workers))
     if not (resume or recipe.frozen) and any(is_exported(source, start_folder) for source in recipe.start):
@@ -129,6 +129,12 @@ def _tell_of_rounds(steps: Sequence[Step], recipe: Recipe, folder: Path) -> None
                 raise CaseError(
                     f"{folder / PAIRS}: no such file, but clicks.recorded asks for recorded rounds"
                 )
+
+
+def _layout(network: nn.Module) -> torch.memory_format:
+    """Channels last, in as many dimensions as a network's convolutions have."""
+    in_space = any(parameter.ndim == 5 for parameter in network.parameters())
+    return torch.channels_last_3d if in_space else torch.channels_last
 
 
 def share_spent(recipe: Recipe, step: int, minutes: float, budget: float) -> float:

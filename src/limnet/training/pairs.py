@@ -23,13 +23,15 @@ from limnet.training.cases import TrainingCase
 from limnet.training.clicking import perturb
 from limnet.training.pair import HELD_OUT_PAIRS, PAIRS, Pair, read_pairs, varied
 from limnet.training.recipe import Recipe
-from limnet.training.stream import ClipStream, is_held_out
+from limnet.training.stream import ClipStream, CubeStream, is_held_out
 
 
 def batch_stream(
     recipe: Recipe, cases: Sequence[TrainingCase], folder: Path, seed: int
 ) -> IterableDataset[tuple[Tensor, Tensor]]:
-    """What a recipe's network is trained on: clips, or pairs of rounds for the fusion network."""
+    """What a recipe's network is trained on: clips, pairs of rounds for fusion, cubes for the overview."""
+    if recipe.network == "overview":
+        return CubeStream(recipe, cases, seed)
     if recipe.network != "fusion":
         return ClipStream(recipe, cases, seed)
     held_out = bool(cases) and all(is_held_out(case, recipe.data) for case in cases)

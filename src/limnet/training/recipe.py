@@ -12,15 +12,16 @@ from limnet.errors import ConfigError
 from limnet.model import FUSION_SIZE
 from limnet.networks.memory import MemoryNetworkConfig
 from limnet.training.clips import ClipConfig
+from limnet.training.cubes import CubeConfig
 from limnet.training.shapes import ShapeConfig
 
-NETWORKS = ("interaction", "memory", "fusion")
+NETWORKS = ("interaction", "memory", "fusion", "overview")
 WIDTHS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of a backbone, whose channels are then multiples of eight
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What clips are made of. Weights say how often a set is drawn, whatever its number of cases."""
+    """What samples are made of. Weights say how often a set is drawn, whatever its number of cases."""
 
     shapes: float = 1.0  # weight of random-shape volumes
     supervoxels: float = 0.0  # weight of supervoxels of all images, those without labels among them
@@ -87,10 +88,25 @@ class PairsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoundsConfig:
+    """What the overview network is told of a cube, and the rounds before the one that it learns from."""
+
+    before: tuple[float, ...] = (0.45, 0.25, 0.18, 0.12)  # shares of batches with 0, 1, 2, ... rounds before
+    given: float = 0.55  # share of cubes that start from an imperfect mask
+    alone: float = 0.25  # share of clicks that tell nothing of the slice they are on
+    exact: float = 0.35  # share of prompted slices with their true mask; others are perturbed, some leak
+    across: float = 0.4  # share of prompted slices with a positive click that tell of the planes across too
+
+    def __post_init__(self) -> None:
+        if not self.before or min(self.before) < 0 or sum(self.before) <= 0:
+            raise ConfigError(f"before must hold shares of which one is above 0, got {list(self.before)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """One training run of one network."""
 
-    network: str  # interaction, memory or fusion
+    network: str  # interaction, memory, fusion or overview
     start: tuple[str, ...] = ()  # "imagenet", "shipped" (weights), paths of others, relative to the recipe
     minutes: float = 60.0  # the budget where the command gives none
     steps: int = 0  # the budget in steps instead, so that runs can be compared whatever machine makes them
@@ -104,13 +120,16 @@ class Recipe:
     blend: float = 1.0  # share of the way from exported weights to the trained ones that is exported
     clip_norm: float = 3.0  # gradients are scaled down to this norm
     validate_minutes: float = 5.0  # between two validations
-    validation_clips: int = 96
+    validation_clips: int = 96  # or cubes
+    bfloat16: bool = False  # the overview network computes in half precision, its loss and optimiser do not
     clip: ClipConfig = field(default_factory=ClipConfig)
+    cube: CubeConfig = field(default_factory=CubeConfig)
     shapes: ShapeConfig = field(default_factory=ShapeConfig)
     data: DataConfig = field(default_factory=DataConfig)
     clicks: ClicksConfig = field(default_factory=ClicksConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
     memory: MemoryNetworkConfig = field(default_factory=MemoryNetworkConfig)
     width: float = 1.0  # of the interaction network's backbone; only at 1 do ImageNet's weights fit
 
@@ -131,7 +150,9 @@ class Recipe:
             raise ConfigError(
                 f"clicks.recorded: rounds are kept at {FUSION_SIZE} pixels, clip.size is {self.clip.size}"
             )
-        if self.network != "interaction" and self.clip.slices < 2:
+        if self.bfloat16 and self.network != "overview":
+            raise ConfigError(f"bfloat16 is for the overview network, got network {self.network!r}")
+        if self.network in ("memory", "fusion") and self.clip.slices < 2:
             raise ConfigError(
                 f"the {self.network} network takes clips of 2 slices or more, got {self.clip.slices}"
             )

@@ -119,7 +119,8 @@ def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.ran
     judge = NearestJudge(rng, recipe.pairs.contrary)
     model.judge = judge.judge  # type: ignore[method-assign]  # the networks are the recorder's own
     volume, truth = _around_object(case, rng)
-    session = Session(volume, model, crossing=False)  # slices are judged in the order in which they come
+    # Slices are judged in the order in which they come: along one axis alone, and once.
+    session = Session(volume, model, crossing=False, overview=False)
     axis, mask, pairs = session.axis, np.zeros(truth.shape, np.uint8), list[Pair]()
     for number in range(recipe.pairs.rounds):
         click = _careless_click(truth, mask > 0, axis, rng)

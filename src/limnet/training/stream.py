@@ -1,11 +1,13 @@
-"""An endless stream of clips from all sources, made in a process beside the training."""
+"""Endless streams of clips or cubes from all sources, made in a process beside the training."""
 
 from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,13 +16,18 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from limnet.training.bank import Bank
 from limnet.training.cases import TrainingCase, case_of
-from limnet.training.clips import Clip, ClipConfig, sample_clip
+from limnet.training.clips import Clip, sample_clip
+from limnet.training.cubes import sample_cube, stack_cubes
 from limnet.training.recipe import DataConfig, Recipe
 from limnet.training.shapes import ShapeFactory
 from limnet.training.supervoxels import SUPERVOXELS, supervoxel_case
 
+Rng = np.random.Generator
+C = TypeVar("C")  # settings
+T = TypeVar("T")  # what is cut from a case by them
+
 SHAPES = "random shapes"
-MAX_TRIES = 200  # draws of one clip before giving up on the data
+MAX_TRIES = 200  # draws of one clip or cube before giving up on the data
 SUFFIX = re.compile(r"_(ph\d+|t\d+|frame\d+|CT|PET|MR\w*|T1\w*|T2\w*|FLAIR)$", re.IGNORECASE)
 
 
@@ -55,22 +62,25 @@ class Mixture:
         weights = {group: data.weights.get(group, data.default_weight) for group in groups}
         return cls(groups, weights)
 
-    def draw(self, config: ClipConfig, rng: np.random.Generator) -> Clip:
-        """One clip: first a set by weight, then a case, then an object."""
+    def draw(self, sample: Callable[[TrainingCase, C, Rng], T | None], config: C, rng: Rng) -> T:
+        """A clip or a cube, as `sample` cuts it: first a set is drawn by weight, then a case.
+
+        Where nothing is visible, `sample` gives None, and all is drawn anew.
+        """
         names = list(self.cases)
         shares = np.array([self.weights[name] for name in names])
         for _ in range(MAX_TRIES):
             group = self.cases[names[rng.choice(len(names), p=shares / shares.sum())]]
-            clip = sample_clip(group[rng.integers(len(group))], config, rng)
-            if clip is not None:
-                return clip
+            found = sample(group[rng.integers(len(group))], config, rng)
+            if found is not None:
+                return found
         raise RuntimeError(f"no visible object in {MAX_TRIES} draws from {names}")
 
 
-class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
-    """Batches (B, S, 3, H, W) and truth (B, S, H, W), without end.
+class CaseStream(IterableDataset[tuple[Tensor, Tensor]], ABC):
+    """Batches of what is cut from cases, without end.
 
-    Clips are cut on the processor. Random-shape volumes are made there too, unless `make_ahead` has made
+    They are cut on the processor. Random-shape volumes are made there too, unless `make_ahead` has made
     them elsewhere.
     """
 
@@ -81,7 +91,7 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         self._ahead: list[TrainingCase] = []
 
     def make_ahead(self, device: str) -> None:
-        """Fill the bank of random-shape volumes on `device` before any process that makes clips starts.
+        """Fill the bank of random-shape volumes on `device` before any process that makes batches starts.
 
         Those processes cannot use a GPU that this one uses; they replace what is made here as they go.
         """
@@ -105,10 +115,13 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         for step in range(1 << 62):
             for bank, _ in banks.values():
                 bank.refresh(step)
-            clips = [mixture.draw(self.recipe.clip, rng) for _ in range(self.recipe.batch)]
-            yield stack_clips(clips)
+            yield self.batch(mixture, rng)
 
-    def _banks(self, factory: ShapeFactory, rng: np.random.Generator) -> dict[str, tuple[Bank, float]]:
+    @abstractmethod
+    def batch(self, mixture: Mixture, rng: Rng) -> tuple[Tensor, Tensor]:
+        """One batch of a mixture of cases."""
+
+    def _banks(self, factory: ShapeFactory, rng: Rng) -> dict[str, tuple[Bank, float]]:
         """The sources that are made while training, and their weights."""
         data, banks = self.recipe.data, {}
         images = [case for case in self.cases if case.image is not None]
@@ -123,7 +136,25 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         return banks
 
 
-def shape_case(factory: ShapeFactory, rng: np.random.Generator) -> TrainingCase:
+class ClipStream(CaseStream):
+    """Batches of clips (B, S, 3, H, W) and truth (B, S, H, W)."""
+
+    def batch(self, mixture: Mixture, rng: Rng) -> tuple[Tensor, Tensor]:
+        """As many clips as the recipe says."""
+        clip, batch = self.recipe.clip, self.recipe.batch
+        return stack_clips([mixture.draw(sample_clip, clip, rng) for _ in range(batch)])
+
+
+class CubeStream(CaseStream):
+    """Batches of cubes (B, N, N, N) and what is known of them (B, 3, N, N, N); see `stack_cubes`."""
+
+    def batch(self, mixture: Mixture, rng: Rng) -> tuple[Tensor, Tensor]:
+        """As many cubes as the recipe says."""
+        cube, batch = self.recipe.cube, self.recipe.batch
+        return stack_cubes([mixture.draw(sample_cube, cube, rng) for _ in range(batch)])
+
+
+def shape_case(factory: ShapeFactory, rng: Rng) -> TrainingCase:
     """A random-shape volume as a case: (size, size, depth) with thin or thick slices."""
     labels = factory.labels().cpu().numpy().transpose(1, 2, 0)
     thickness = float(rng.choice([1.0, 1.0, 1.0, 1.4, 2.0]))

@@ -88,13 +88,21 @@ class Ablation:
 
     model: Callable[[LimNet], LimNet] = lambda model: model
     crossing: bool = True
+    overview: bool = True
     memory: BankConfig | None = None
     autozoom: bool = True
 
     def session(self, model: LimNet, volume: Volume, fusion: bool) -> Session:
         """A session without it; `model` is already ablated."""
         kind = Session if self.autozoom else UnzoomedSession
-        return kind(volume, model=model, fusion=fusion, crossing=self.crossing, memory=self.memory)
+        return kind(
+            volume,
+            model=model,
+            fusion=fusion,
+            crossing=self.crossing,
+            overview=self.overview,
+            memory=self.memory,
+        )
 
 
 def _at_size(model: LimNet, size: int) -> LimNet:
@@ -113,6 +121,7 @@ def _at_threshold(model: LimNet, threshold: float) -> LimNet:
 # Long-term memory shrinks to one element, the least a bank may keep.
 ABLATIONS: Mapping[str, Ablation] = {
     "limnet-without-crossing": Ablation(crossing=False),
+    "limnet-without-overview": Ablation(overview=False),
     "limnet-without-hints": Ablation(partial(Ablated, hints=False)),
     "limnet-without-reference": Ablation(partial(Ablated, reference=False)),
     "limnet-without-memory": Ablation(partial(Ablated, memory=False)),
