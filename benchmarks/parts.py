@@ -88,13 +88,16 @@ def rounds(
     radius: float = 24.0,
     num: int = 10,
     crossing: bool = True,
+    overview: bool = True,
 ) -> Facts:
     """Clicks and rounds one after the other in 256 x 256 x 130 voxels, the object in 60 slices."""
     phantom = Phantom(shape=SMALL.shape, first=SMALL.first, last=SMALL.last, radius=radius)
     networks, volume = limnet.load_model(model, threads=threads), phantom.volume()
-    sessions = [
-        _rounds(limnet.Session(volume, networks, crossing=crossing), phantom, num) for _ in range(repeats + 1)
-    ]
+
+    def session() -> limnet.Session:
+        return limnet.Session(volume, networks, crossing=crossing, overview=overview)
+
+    sessions = [_rounds(session(), phantom, num) for _ in range(repeats + 1)]
     warm = sessions[1:]
     return {
         "cold_first_s": sessions[0][0][0],

@@ -15,7 +15,7 @@ from hatchling.builders.wheel import WheelBuilder
 import limnet
 from conftest import Ball
 from limnet.evaluation import protocol_names
-from limnet.model import GRAPHS, read_manifest, verify
+from limnet.model import GRAPHS, OVERVIEW, read_manifest, verify
 from limnet.sample import sample_truth_path, sample_volume_path
 
 ROOT = Path(__file__).parents[1]
@@ -90,7 +90,9 @@ def test_the_model_card_names_licence_and_source_of_every_set() -> None:
 def test_the_wheel_holds_weights_protocols_sample_and_licences(tmp_path: Path) -> None:
     (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
     names = set(zipfile.ZipFile(wheel).namelist())
-    expected = {f"limnet/weights/{name}.onnx" for name in GRAPHS} | {"limnet/weights/manifest.json"}
+    expected = {f"limnet/weights/{name}.onnx" for name in (*GRAPHS, OVERVIEW)} | {
+        "limnet/weights/manifest.json"
+    }
     expected |= {f"limnet/sample/{path().name}" for path in (sample_volume_path, sample_truth_path)}
     expected |= {f"limnet/evaluation/protocols/{name}.toml" for name in protocol_names()}
     expected |= {"limnet/evaluation/page.css", "limnet/sample/SOURCE.md", "limnet/py.typed"}
@@ -101,7 +103,7 @@ def test_the_wheel_holds_weights_protocols_sample_and_licences(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_the_demo_does_not_fall_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A floor under what the shipped weights reached when they were made (0.79); the aim is 0.80."""
+    """A floor under what the shipped weights reached when they were made (0.805); the aim is 0.80."""
     from limnet.cli import main
 
     assert main(["demo", "--out", str(tmp_path)]) == 0

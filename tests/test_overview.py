@@ -67,7 +67,7 @@ def test_thick_slices_are_overseen_too() -> None:
 
 
 def test_what_it_is_unsure_of_stays() -> None:
-    alone, session = session_of(overview=False), session_of(Overseer(sure=0.7, size=128))
+    alone, session = session_of(overview=False), session_of(Overseer(sure=0.55, size=128))
     for one in (alone, session):
         one.click(INSIDE)
         one.propagate()
@@ -89,6 +89,44 @@ def test_prompted_slices_stay_and_clicks_are_law() -> None:
     session.click((12, 12, 3))
     session.propagate()
     assert session.mask[12, 12, 3] and session.mask[12, 12, 8]
+
+
+class Fickle(Overseer):
+    """Sure of nothing in the first round, and in every later one that the whole cube is object, or none."""
+
+    def __init__(self, later: float) -> None:
+        super().__init__(sure=0.5, size=128)
+        self.later = later
+
+    def overview(self, maps: Array) -> Array:
+        first = super().overview(maps)
+        return first if len(self.seen) == 1 else np.full_like(first, self.later)
+
+
+@pytest.mark.parametrize("later", [0.0, 1.0])
+@pytest.mark.parametrize("positive", [True, False])
+def test_after_a_prompt_of_one_sign_it_goes_no_other_way(positive: bool, later: float) -> None:
+    session = Session(box_volume(), Fickle(later), crossing=False)
+    session.click(INSIDE)
+    session.propagate()
+    before = session.mask
+    session.click((12, 12, 6), positive)
+    session.propagate()
+    gained, lost = (session.mask & ~before) > 0, (before & ~session.mask) > 0
+    if positive:
+        assert not lost.any() and gained.any() == (later == 1)
+    else:
+        assert not gained.any() and lost.any()
+
+
+def test_a_later_round_is_followed_only_where_it_is_surer() -> None:
+    session = session_of(Fickle(0.8))
+    session.click(INSIDE)
+    session.propagate()
+    before = session.mask
+    session.click((12, 12, 6))
+    session.propagate()
+    np.testing.assert_array_equal(session.mask, before)
 
 
 def test_it_is_told_of_the_object_the_prompted_slices_and_the_clicks() -> None:

@@ -34,7 +34,8 @@ from limnet.volume import Volume
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-SURE = 0.75  # P(object) from which a voxel becomes object; below one minus it none
+FIRST_SURE = 0.6  # P(object) above which a voxel becomes object in the first round; below one minus it none
+SURE = 0.85  # in later rounds, which correct a mask that somebody has looked at
 
 
 class Overview:
@@ -118,11 +119,25 @@ class Overview:
             agreement[index] = _dice(part, sure > 0.5)
             if index in self.task.anchors:
                 continue
-            part[...] = (part & (sure >= 1 - SURE)) | (sure > SURE)
+            was = slice_of(self.task.mask, axis, index)[top:bottom, left:right] > 0
+            part[...] = self._follow(part, sure, was)
             after = self.task.law.enforce(after, axis, index, self.round.lens.view)
             if not np.array_equal(before, after):
                 slices[index] = after
         return slices, agreement
+
+    def _follow(self, mask: Mask, sure: Array, was: Mask) -> Mask:
+        """A part of a slice after the overview; `was` is what it held before the round, all (h, w).
+
+        Prompts that only take away add nothing to what was there, those that only add take nothing away
+        from it (decisions/0027); what the round's own sweeps did may be undone.
+        """
+        least = SURE if self.task.rounds else FIRST_SURE
+        followed: Mask = (mask & (sure >= 1 - least)) | (sure > least)
+        sign = self.task.sign if self.task.fusion else 0
+        if sign < 0:
+            return followed & (mask | was)
+        return followed | (mask & was) if sign > 0 else followed
 
 
 def _dice(one: Mask, other: Mask) -> float:
