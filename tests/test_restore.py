@@ -14,11 +14,12 @@ pytest.importorskip("onnx")
 
 from torch import nn
 
+import limnet
 from doubles import exported_folder, random_networks
 from limnet.errors import WeightsError
 from limnet.model import GRAPHS
 from limnet.networks.backbone import InvertedResidual
-from limnet.networks.export import Graph, export_networks, graph_bytes, graphs
+from limnet.networks.export import Graph, export_networks, graph_bytes, graphs, overview_graph
 from limnet.networks.interaction import INTERACTION_CHANNELS, REFERENCE_CHANNELS, InteractionNetwork
 from limnet.networks.restore import (
     Networks,
@@ -29,6 +30,8 @@ from limnet.networks.restore import (
 )
 
 torch.set_num_threads(1)
+
+WEIGHTS = Path(limnet.__file__).parent / "weights"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +59,17 @@ def test_a_restored_network_says_what_its_graph_says(restored: Networks, name: s
     said = said if isinstance(said, tuple) else (said,)
     for mine, theirs in zip(said, outputs(exported_folder(), name, graph), strict=True):
         np.testing.assert_allclose(mine.numpy(), theirs, atol=1e-3, rtol=1e-4)
+
+
+def test_the_shipped_overview_network_comes_back_and_older_weights_have_none(restored: Networks) -> None:
+    network = restore_networks(WEIGHTS).overview
+    assert network is not None and restored.overview is None
+    torch.manual_seed(0)
+    graph = overview_graph(network)
+    with torch.no_grad():
+        said = network(*graph.inputs.values()).numpy()
+    np.testing.assert_allclose(said, outputs(WEIGHTS, "overview", graph)[0], atol=1e-3, rtol=1e-3)
+    assert said.std() > 0.1
 
 
 def test_exporting_what_was_restored_changes_no_weight(restored: Networks, tmp_path: Path) -> None:
