@@ -14,7 +14,7 @@ import pytest
 from limnet import runtime
 from limnet.cli import main
 from limnet.errors import ConfigError, LimNetWarning, WeightsError
-from limnet.model import GRAPHS, LimNet, load_model
+from limnet.model import LimNet, load_model
 from limnet.runtime import CPU, Graph, Lanes, provider_names
 
 CUDA = runtime.PROVIDERS["cuda"]
@@ -213,7 +213,7 @@ def test_networks_on_a_card_run_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -
     with as_file(files("limnet") / "weights") as folder:
         model = LimNet(folder, 4, ["cuda"])
     assert model.lanes.count == 1
-    assert model.providers == dict.fromkeys(GRAPHS, "cuda")
+    assert model.providers == dict.fromkeys(model.manifest.graphs, "cuda")
 
 
 def test_networks_on_the_processor_use_a_lane_per_thread() -> None:
@@ -223,5 +223,5 @@ def test_networks_on_the_processor_use_a_lane_per_thread() -> None:
 def test_info_tells_what_each_network_runs_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "--runtime"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    for name in GRAPHS:
+    for name in load_model().manifest.graphs:
         assert f"{name} runs on" in " ".join(line for line in lines if line.endswith(" cpu"))
