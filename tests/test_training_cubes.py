@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from doubles import volume_of
-from limnet.cube import SIZE, Cube
+from limnet.cube import SIZE, Cube, planes_around
 
 torch = pytest.importorskip("torch")
 
@@ -19,7 +19,6 @@ from limnet.training.cubes import (
     CubeSample,
     Sampling,
     cubes_of,
-    planes_around,
     sample_cube,
     stack_cubes,
 )

@@ -28,7 +28,7 @@ from limnet.law import Law, Placed, area_of
 from limnet.lens import Lens, SliceCache, lens_at, slice_of
 from limnet.memory import SliceMask
 from limnet.model import LimNet
-from limnet.prompt import Click, Painted, Scribble, Voxel, centre, in_plane
+from limnet.prompt import Click, Painted, Scribble, Voxel, centre, in_plane, voxel_of
 from limnet.sweep import Sweep, Task, revise
 from limnet.volume import Volume
 
@@ -91,7 +91,7 @@ class Found:
     @property
     def box(self) -> tuple[Voxel, Voxel]:
         """Its first voxel and the one after its last."""
-        return self.low, _voxel(np.add(self.low, self.mask.shape))
+        return self.low, voxel_of(np.add(self.low, self.mask.shape))
 
     def ends(self, axis: int) -> tuple[int, int]:
         """The first slice along an axis that holds any of it, and the one after the last."""
@@ -203,7 +203,7 @@ class Crossing:
     def _seen(self, clicks: Sequence[Click]) -> list[Click]:
         """Points of planes that meet the object, on the planes that are seen."""
         return [
-            replace(click, index=_voxel(np.subtract(click.index, self._first) // self._steps))
+            replace(click, index=voxel_of(np.subtract(click.index, self._first) // self._steps))
             for click in clicks
             if self.found.meets(self.axis, click.index[self.axis])
         ]
@@ -217,7 +217,7 @@ class Crossing:
         block = np.repeat(change.block(), step, axis=axis)
         room = self.shape[axis] - low[axis]
         cut = tuple(slice(0, room) if n == axis else slice(None) for n in range(3))
-        return Change.of(_voxel(low), block[cut] > 0)
+        return Change.of(voxel_of(low), block[cut] > 0)
 
 
 class Crossings:
@@ -332,7 +332,7 @@ def _flipped(mask: Mask, change: Change, low: Voxel) -> Mask:
 
 def _hull(boxes: Sequence[tuple[Voxel, Voxel]]) -> tuple[Voxel, Voxel]:
     """The smallest box that holds boxes (low, high), `high` left out."""
-    return _voxel(np.min([a for a, _ in boxes], axis=0)), _voxel(np.max([b for _, b in boxes], axis=0))
+    return voxel_of(np.min([a for a, _ in boxes], axis=0)), voxel_of(np.max([b for _, b in boxes], axis=0))
 
 
 def _votes(changes: Sequence[Change]) -> tuple[Voxel, NDArray[np.uint8]]:
@@ -389,8 +389,3 @@ def _distances(mask: NDArray[np.uint8], axis: int, anchors: Iterable[int]) -> ND
         held = np.flatnonzero(_along(mask > 0, axis))
         out[held] = np.abs(held[:, None] - places).min(1)
     return out
-
-
-def _voxel(numbers: Iterable[np.integer | int]) -> Voxel:
-    i, j, k = (int(number) for number in numbers)
-    return i, j, k

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from limnet.prompt import Voxel
+from limnet.prompt import Voxel, voxel_of
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -49,7 +49,7 @@ class Cube:
         """The voxels that it meets: the first, and the one after the last."""
         low = np.clip(np.floor(self.low), 0, self.shape).astype(int)
         high = np.clip(np.ceil(self.low + self.side), 0, self.shape).astype(int)
-        return _voxel(low), _voxel(high)
+        return voxel_of(low), voxel_of(high)
 
     @cached_property
     def inside(self) -> Mask:
@@ -63,17 +63,12 @@ class Cube:
     def sample_of(self, voxel: Iterable[int]) -> Voxel:
         """The sample nearest to a voxel's middle."""
         place = (np.array([*voxel]) + 0.5 - self.low) / self.side * SIZE - 0.5
-        return _voxel(np.clip(np.round(place), 0, SIZE - 1).astype(int))
+        return voxel_of(np.clip(np.round(place), 0, SIZE - 1).astype(int))
 
     def planes_of(self, axis: int, index: int) -> range:
         """The sample planes that show the slice `index` along an axis; none where it lies outside."""
-        per_slice = SIZE / self.side[axis]
-        middle, half = (index + 0.5 - self.low[axis]) * per_slice - 0.5, max(0.5, per_slice / 2)
-        if not -half < middle < SIZE - 1 + half:
-            return range(0)
-        nearest = int(np.clip(round(middle), 0, SIZE - 1))
-        first, last = int(np.ceil(middle - half + 1e-3)), int(np.floor(middle + half))
-        return range(max(0, min(first, nearest)), min(SIZE, max(last, nearest) + 1))
+        thickness = SIZE / self.side[axis]
+        return planes_around((index + 0.5 - self.low[axis]) * thickness - 0.5, thickness)
 
     def look(self, array: NDArray[np.generic], first: Voxel = (0, 0, 0)) -> Array:
         """A grey volume or mask (I, J, K) -> its samples (N, N, N); beyond the volume its edge goes on.
@@ -130,7 +125,7 @@ class Cube:
     def _window(self) -> tuple[Voxel, Voxel]:
         """The voxels that any sample is made of."""
         used = [np.flatnonzero(matrix.any(0)) for matrix in self._from_voxels]
-        return _voxel([u[0] for u in used]), _voxel([u[-1] + 1 for u in used])
+        return voxel_of([u[0] for u in used]), voxel_of([u[-1] + 1 for u in used])
 
     @cached_property
     def _to_voxels(self) -> list[Array]:
@@ -139,6 +134,16 @@ class Cube:
             _sampling((np.arange(a, b) + 0.5 - low) / side * SIZE, SIZE, 1)
             for a, b, low, side in zip(*self.box, self.low, self.side, strict=True)
         ]
+
+
+def planes_around(middle: float, thickness: float) -> range:
+    """The sample planes that show a slice of some thickness in planes, at least one; none beyond the cube."""
+    half = max(0.5, thickness / 2)
+    if not -half < middle < SIZE - 1 + half:
+        return range(0)
+    nearest = int(np.clip(round(middle), 0, SIZE - 1))
+    first, last = int(np.ceil(middle - half + 1e-3)), int(np.floor(middle + half))
+    return range(max(0, min(first, nearest)), min(SIZE, max(last, nearest) + 1))
 
 
 def _sampling(places: NDArray[np.float64], length: int, width: int) -> Array:
@@ -156,8 +161,3 @@ def _sampling(places: NDArray[np.float64], length: int, width: int) -> Array:
         np.add.at(matrix, (rows, np.clip(low, 0, length - 1)), (1 - share) / width)
         np.add.at(matrix, (rows, np.clip(low + 1, 0, length - 1)), share / width)
     return matrix
-
-
-def _voxel(numbers: Iterable[np.integer | int]) -> Voxel:
-    i, j, k = (int(number) for number in numbers)
-    return i, j, k

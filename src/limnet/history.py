@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from limnet.fusion import Change, Round
 from limnet.interaction import bounds
 from limnet.law import Placed
 from limnet.lens import Lens, slice_of
-from limnet.prompt import Prompt, Voxel, slice_index
+from limnet.prompt import Prompt, Voxel, slice_index, voxel_of
 
 Mask = NDArray[np.bool_]
 
@@ -177,9 +176,3 @@ def box_of(prompted: Prompted) -> tuple[Voxel, Voxel]:
         voxel_of(np.insert(low, axis, index)),
         voxel_of(np.insert((bottom + 1, right + 1), axis, index + 1)),
     )
-
-
-def voxel_of(numbers: Any) -> Voxel:
-    """Three whole numbers of any kind as a voxel index."""
-    i, j, k = (int(number) for number in numbers)
-    return i, j, k

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.fusion import Round
-from limnet.history import History, Prompted, num_shared, voxel_of
-from limnet.prompt import Voxel
+from limnet.history import History, Prompted, num_shared
+from limnet.prompt import Voxel, voxel_of
 
 Labels = NDArray[np.uint8] | NDArray[np.uint16]
 Mask = NDArray[np.bool_]

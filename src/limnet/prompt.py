@@ -10,12 +10,19 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Voxel = tuple[int, int, int]
 Mask = NDArray[np.bool_]
+
+
+def voxel_of(numbers: Iterable[Any]) -> Voxel:
+    """Three whole numbers of any kind as a voxel index."""
+    i, j, k = (int(number) for number in numbers)
+    return i, j, k
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from limnet.checked import checked_points, checked_voxel, flat_axes
 from limnet.crossing import Crossings, crosses
 from limnet.errors import GeometryError, PromptError, VolumeError
 from limnet.fusion import Change, Round
-from limnet.history import Deed, Gone, History, Prompted, Redone, Undone, voxel_of
+from limnet.history import Deed, Gone, History, Prompted, Redone, Undone
 from limnet.interaction import GROWTH, MAX_GROWTHS, bounds
 from limnet.islands import without_islands
 from limnet.law import Law, Placed
@@ -30,7 +30,7 @@ from limnet.lens import Lens, SliceCache, lens_at, plane_of, slice_of
 from limnet.memory import BankConfig, SliceMask
 from limnet.model import LimNet, load_model
 from limnet.overview import Overview
-from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel, sign_of
+from limnet.prompt import Box, Click, Lasso, Painted, Prompt, Scribble, Voxel, sign_of, voxel_of
 from limnet.sweep import Sweep, Task, revise
 from limnet.view import view_around, whole_view
 from limnet.volume import Volume

@@ -9,8 +9,7 @@ import numpy as np
 
 from limnet.annotation import Object
 from limnet.fusion import Round
-from limnet.history import voxel_of
-from limnet.prompt import Box, Click, Lasso, Painted, Prompt, slice_index
+from limnet.prompt import Box, Click, Lasso, Painted, Prompt, slice_index, voxel_of
 from limnet.server.formats import formats_of
 from limnet.server.models import Intensity, ObjectOut, PromptOut, QualityOut, RoundOut, VolumeOut
 from limnet.server.slots import Slot

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
@@ -87,13 +86,6 @@ def sample_cube(case: TrainingCase, config: CubeConfig, rng: Rng) -> CubeSample 
     thick = int(np.argmax(spacing[order]))
     axis = thick if not is_even and rng.random() < ALONG_THICKNESS else int(rng.integers(3))
     return CubeSample(image, truth, axis, float(SIZE / side[order[axis]]))
-
-
-def planes_around(middle: int, thickness: float) -> range:
-    """The sample planes that show the slice around one of them, as `Cube.planes_of` has it."""
-    half = max(0.5, thickness / 2)
-    first, last = ceil(middle - half + 1e-3), floor(middle + half)
-    return range(max(0, min(first, middle)), min(SIZE, max(last, middle) + 1))
 
 
 def stack_cubes(cubes: Sequence[CubeSample]) -> tuple[Tensor, Tensor]:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from limnet.cube import SIZE
+from limnet.cube import SIZE, planes_around
 from limnet.cube_maps import Prompts, cube_maps
 from limnet.prompt import Voxel
 from limnet.training.clicking import error_click, leak, perturb
-from limnet.training.cubes import CubeSample, planes_around
+from limnet.training.cubes import CubeSample
 from limnet.training.recipe import RoundsConfig
 
 Rng = np.random.Generator
