@@ -108,6 +108,15 @@ class Found:
         position = index - self.low[axis]
         return 0 <= position < self.mask.shape[axis] and bool(slice_of(self.mask, axis, position).any())
 
+    def slice_at(self, axis: int, index: int, shape: Voxel) -> Mask:
+        """The object on a slice (h, w) of a volume of `shape`."""
+        mask = np.zeros(in_plane(shape, axis), bool)
+        position = index - self.low[axis]
+        if 0 <= position < self.mask.shape[axis]:
+            (top, left), (bottom, right) = (in_plane(corner, axis) for corner in self.box)
+            mask[top:bottom, left:right] = slice_of(self.mask, axis, position)
+        return mask
+
     def holds(self, voxel: Voxel) -> bool:
         """Whether a voxel belongs to it."""
         place = tuple(n - first for n, first in zip(voxel, self.low, strict=True))

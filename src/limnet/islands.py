@@ -20,7 +20,7 @@ from limnet.crossing import Found
 from limnet.fusion import Round
 from limnet.law import Placed
 from limnet.lens import slice_of
-from limnet.prompt import Voxel, in_plane
+from limnet.prompt import Voxel, in_plane, voxel_of
 from limnet.sweep import Task
 
 Mask = NDArray[np.bool_]
@@ -51,9 +51,9 @@ def without_islands(
     axis, slices = done.axis, dict[int, Mask]()
     (top, left), (bottom, right) = (in_plane(corner, axis) for corner in found.box)
     for position, island in islands(found.mask, axis, _anchors(found, prompts)).items():
-        mask = np.zeros(slice_of(task.mask, axis, 0).shape, bool)
-        mask[top:bottom, left:right] = slice_of(found.mask, axis, position) & ~island
-        slices[found.low[axis] + position] = mask
+        index = found.low[axis] + position
+        slices[index] = found.slice_at(axis, index, voxel_of(task.mask.shape))
+        slices[index][top:bottom, left:right] &= ~island
     return slices
 
 

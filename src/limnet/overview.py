@@ -85,21 +85,15 @@ class Overview:
         told = Prompts.none(1)
         for placed in prompts:
             planes = cube.planes_of(placed.axis, placed.index)
-            mask = cube.look_at_slice(self._slice(found, placed.axis, placed.index), placed.axis) > 0.5
+            mask = (
+                cube.look_at_slice(found.slice_at(placed.axis, placed.index, self.volume.shape), placed.axis)
+                > 0.5
+            )
             told.tell_slice(0, placed.axis, planes, mask)
         for placed in prompts:
             for click in clicks_of(placed):
                 told.tell_click(0, cube.sample_of(click.index), click.positive)
         return told
-
-    def _slice(self, found: Found, axis: int, index: int) -> Mask:
-        """The object on a slice (h, w)."""
-        mask = np.zeros(in_plane(self.volume.shape, axis), bool)
-        position = index - found.low[axis]
-        if 0 <= position < found.mask.shape[axis]:
-            (top, left), (bottom, right) = (in_plane(corner, axis) for corner in found.box)
-            mask[top:bottom, left:right] = slice_of(found.mask, axis, position)
-        return mask
 
     def _followed(
         self, found: Found, cube: Cube, probability: Array
@@ -113,7 +107,10 @@ class Overview:
         agreement = np.full(self.task.mask.shape[axis], np.nan, np.float32)
         (top, left), (bottom, right) = (in_plane(corner, axis) for corner in cube.box)
         for index in range(cube.box[0][axis], cube.box[1][axis]):
-            before, sure = self._slice(found, axis, index), cube.slice_at(probability, axis, index)
+            before, sure = (
+                found.slice_at(axis, index, self.volume.shape),
+                cube.slice_at(probability, axis, index),
+            )
             after = before.copy()
             part = after[top:bottom, left:right]  # of `after`
             agreement[index] = _dice(part, sure > 0.5)

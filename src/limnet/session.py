@@ -286,7 +286,8 @@ class Session:
         done = sweep.round()
         extent, former = self.history.extent(), self.history.done()
         given = [Placed(prompted.axis, prompted.prompt) for prompted in self.history.pending]
-        if self.crossing and crosses(self.volume, lens.axis):
+        shows_across = crosses(self.volume, lens.axis)
+        if self.crossing and shows_across:
             crossings = Crossings(self.model, self.volume, task, done, extent)
             yield from crossings.run(former, given)
             done = crossings.round
@@ -294,7 +295,7 @@ class Session:
             overview = Overview(self.model, self.volume, task, done, extent)
             yield from overview.run([*former, *given])
             done = overview.round
-        if not crosses(self.volume, lens.axis):
+        if not shows_across:
             return done
         slices = without_islands(done, task, extent, [*former, *given])
         for number, mask in slices.items():
