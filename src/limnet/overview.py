@@ -13,7 +13,6 @@ the round's masks ─► cube around them ─► overview network ─► P(objec
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +56,9 @@ class Overview:
             return
         cube = self._cube(self.found, prompts)
         probability = self._probability(self.found, cube, prompts)
-        slices, agreement = self._followed(self.found, cube, probability)
+        slices = self._followed(self.found, cube, probability)
         yield from (SliceMask(self.round.axis, index, mask) for index, mask in slices.items())
-        doubted = ~np.isnan(agreement) & ~np.isnan(self.round.quality)
-        quality = np.where(doubted, np.sqrt(self.round.quality * agreement), self.round.quality)
-        revised = revise(self.round, self.task, slices)
-        self.round = replace(revised, quality=quality.astype(np.float32))
+        self.round = revise(self.round, self.task, slices)
 
     def _cube(self, found: Found, prompts: Iterable[Placed]) -> Cube:
         """Around the object and all clicks."""
@@ -95,33 +91,25 @@ class Overview:
                 told.tell_click(0, cube.sample_of(click.index), click.positive)
         return told
 
-    def _followed(
-        self, found: Found, cube: Cube, probability: Array
-    ) -> tuple[dict[int, Mask], NDArray[np.float32]]:
-        """The slices (h, w) that change, by index along the round's axis; prompted slices stay.
-
-        And the Dice of what each slice was before with what the overview takes for the object, (S,); NaN
-        beyond the cube.
-        """
+    def _followed(self, found: Found, cube: Cube, probability: Array) -> dict[int, Mask]:
+        """The slices (h, w) that change, by index along the round's axis; prompted slices stay."""
         axis, slices = self.round.axis, dict[int, Mask]()
-        agreement = np.full(self.task.mask.shape[axis], np.nan, np.float32)
         (top, left), (bottom, right) = (in_plane(corner, axis) for corner in cube.box)
         for index in range(cube.box[0][axis], cube.box[1][axis]):
+            if index in self.task.anchors:
+                continue
             before, sure = (
                 found.slice_at(axis, index, self.volume.shape),
                 cube.slice_at(probability, axis, index),
             )
             after = before.copy()
             part = after[top:bottom, left:right]  # of `after`
-            agreement[index] = _dice(part, sure > 0.5)
-            if index in self.task.anchors:
-                continue
             was = slice_of(self.task.mask, axis, index)[top:bottom, left:right] > 0
             part[...] = self._follow(part, sure, was)
             after = self.task.law.enforce(after, axis, index, self.round.lens.view)
             if not np.array_equal(before, after):
                 slices[index] = after
-        return slices, agreement
+        return slices
 
     def _follow(self, mask: Mask, sure: Array, was: Mask) -> Mask:
         """A part of a slice after the overview; `was` is what it held before the round, all (h, w).
@@ -135,8 +123,3 @@ class Overview:
         if sign < 0:
             return followed & (mask | was)
         return followed | (mask & was) if sign > 0 else followed
-
-
-def _dice(one: Mask, other: Mask) -> float:
-    """1 for two masks that hold nothing."""
-    return float((2 * (one & other).sum() + 1e-6) / (one.sum() + other.sum() + 1e-6))
