@@ -17,13 +17,13 @@ MaybeRecipe = Annotated[Positional[Path | None], arg(metavar="[RECIPE]", help_be
 
 @dataclass(frozen=True)
 class Synth:
-    """Draw clips of every source of training data; needs the extra `train`: pip install 'limnet[train]'."""
+    """Draw training data of every source; needs the extra `train`: pip install 'limnet[train]'."""
 
-    png: Annotated[Path, arg(metavar="FILE")]  # the picture: a row per clip, the target outlined
-    recipe: MaybeRecipe = None  # whose shapes and clips; default: the settings of no recipe
+    png: Annotated[Path, arg(metavar="FILE")]  # the picture: a row each, the target outlined
+    recipe: MaybeRecipe = None  # whose shapes and clips, or cubes of the overview; default: those of none
     data: Folders = ()  # as for train; default: the sample volume and its label
     unlabelled: Folders = ()  # as for train
-    clips: Count = 4  # of each source
+    clips: Count = 4  # or cubes, of each source
     seed: int = 0  # the same seed draws the same picture
 
     def run(self) -> int:
