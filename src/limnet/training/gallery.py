@@ -120,16 +120,16 @@ def _cube_row(source: str, case: TrainingCase, cube: CubeSample, recipe: Recipe,
         maps[0] for maps in (cubes.prompts.positive, cubes.prompts.held, cubes.prompts.free)
     )
     told = np.maximum(cubes.masks[0], held) * (free == 0)
-    image, truth, told, clicked = (
-        np.moveaxis(part, cube.axis, 0) for part in (cube.image, cube.truth, told, clicked)
+    image, truth, known, clicked = (
+        np.moveaxis(part, cube.axis, 0) for part in (cube.image, cube.truth.astype(np.float32), told, clicked)
     )
     filled = np.flatnonzero(truth.any((1, 2)))
     others = np.linspace(filled[0], filled[-1], SLICES - 1).round().astype(int)
     planes = [int(clicked.sum((1, 2)).argmax()), *others.tolist()]
-    grey, inside, known = (
-        part[planes].repeat(CUBE_SCALE, 1).repeat(CUBE_SCALE, 2) for part in (image, truth, told > 0.5)
+    grey, *inside = (
+        part[planes].repeat(CUBE_SCALE, 1).repeat(CUBE_SCALE, 2) for part in (image, truth, known)
     )
-    return Row(source, case, np.repeat(grey[:, None], 3, axis=1), inside, known)
+    return Row(source, case, np.repeat(grey[:, None], 3, axis=1), *(part > 0.5 for part in inside))
 
 
 def _drawn(cases: Sequence[TrainingCase], rng: Rng) -> TrainingCase:
