@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from doubles import FakeLimNet
-from limnet.fusion import Candidate, Change, Verdict, expected_dice, fuse, nearness, shrink
+from limnet.fusion import Candidate, Change, Verdict, expected_dice, fuse, nearness, shrink, tempered
 from limnet.model import Judgement, Reference
 
 Array = NDArray[np.float32]
@@ -179,9 +179,14 @@ def test_shrunken_masks_stay_between_zero_and_one(size: int) -> None:
 def test_expected_dice_is_one_when_sure_and_falls_with_doubt_inside_and_outside() -> None:
     sure = np.zeros((8, 8), np.float32)
     sure[2:6, 2:6] = 1
-    assert expected_dice(sure) == 1
+    assert expected_dice(sure > 0.5, sure) == 1
     doubtful, surrounded = sure.copy(), sure + np.float32(0.4) * (sure == 0)
     doubtful[2:4, 2:6] = 0.6
-    assert expected_dice(doubtful) == pytest.approx(2 * (8 + 8 * 0.6) / (16 + 8 + 8 * 0.6))
-    assert expected_dice(surrounded) == pytest.approx(2 * 16 / (16 + 16 + 48 * 0.4))
-    assert expected_dice(0 * sure) == 0
+    assert expected_dice(doubtful > 0.5, doubtful) == pytest.approx(2 * (8 + 8 * 0.6) / (16 + 8 + 8 * 0.6))
+    assert expected_dice(sure > 0.5, surrounded) == pytest.approx(2 * 16 / (16 + 16 + 48 * 0.4))
+    assert expected_dice(sure > 1, sure) == 0
+
+
+def test_another_judgement_tempers_the_quality_where_both_are_known() -> None:
+    quality, other = np.array([[0.9, 0.9, np.nan], [0.4, np.nan, 0.5]], np.float32)
+    np.testing.assert_allclose(tempered(quality, other), [0.6, 0.9, np.nan])

@@ -146,6 +146,19 @@ def test_it_is_told_of_the_object_the_prompted_slices_and_the_clicks() -> None:
     assert model.seen[-1][5].any()  # the negative click
 
 
+def test_quality_is_tempered_by_the_dice_that_it_expects() -> None:
+    """The same masks, less and less sure: only the prompted slice, which somebody has seen, stays."""
+    sessions = [session_of(Overseer(sure, size=128)) for sure in (1.0, 0.9, 0.7)]
+    for session in sessions:
+        session.click(INSIDE)
+        session.propagate()
+    sure, less, least = (session.quality for session in sessions)
+    held = [index for index in range(4, 12) if index != INSIDE[2]]
+    assert (sure[held] > less[held]).all() and (less[held] > least[held]).all()
+    assert sure[INSIDE[2]] == least[INSIDE[2]]
+    np.testing.assert_array_equal(sessions[0].mask, sessions[-1].mask)
+
+
 def test_slices_come_as_they_end() -> None:
     session = session_of()
     session.click(INSIDE)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limnet.answer import Question, answer, nearest
-from limnet.fusion import Change, Round
+from limnet.fusion import Change, Round, tempered
 from limnet.interaction import GROWTH, MAX_GROWTHS
 from limnet.law import Law, Placed, area_of
 from limnet.lens import Lens, SliceCache, lens_at, slice_of
@@ -325,10 +325,8 @@ class Crossings:
         Where the sweeps differ, its masks are less sure: the quality is the geometric mean of what the fusion
         network expects and of how alike the three masks are.
         """
-        own = self.own
-        doubted = ~np.isnan(agreement) & ~np.isnan(own.quality)
-        quality = np.where(doubted, np.sqrt(own.quality * agreement), own.quality)
-        return replace(revise(own, self.task, slices), quality=quality.astype(np.float32))
+        quality = tempered(self.own.quality, agreement)
+        return replace(revise(self.own, self.task, slices), quality=quality)
 
 
 def _flipped(mask: Mask, change: Change, low: Voxel) -> Mask:

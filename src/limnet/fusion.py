@@ -141,14 +141,22 @@ def fuse(
     return Verdict(keeps, judgement.previous_quality if keeps else judgement.quality)
 
 
-def expected_dice(probability: Array) -> float:
-    """The Dice that the mask above one half would have, were each pixel object with its probability.
+def expected_dice(mask: Mask, probability: Array) -> float:
+    """The Dice that a mask would have, were each pixel object with its probability; of the same shape.
 
     Half-believed surroundings count against it as much as doubtful pixels inside. 0 of an empty mask.
     """
-    inside = probability > 0.5
-    total = int(inside.sum()) + float(probability.sum())
-    return 2 * float(probability[inside].sum()) / total if total else 0.0
+    total = int(mask.sum()) + float(probability.sum())
+    return 2 * float(probability[mask].sum()) / total if total else 0.0
+
+
+def tempered(quality: Array, other: Array) -> Array:
+    """The geometric mean of the quality of slices and another judgement of them; (S,) each.
+
+    Where either is NaN the quality is what it was.
+    """
+    both = ~(np.isnan(quality) | np.isnan(other))
+    return np.where(both, np.sqrt(quality * other), quality).astype(np.float32)
 
 
 def _favoured(preference: float, near: Array) -> float:

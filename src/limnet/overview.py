@@ -13,6 +13,7 @@ the round's masks ─► cube around them ─► overview network ─► P(objec
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from limnet.crossing import Found
 from limnet.cube import Cube
 from limnet.cube_maps import Prompts, cube_maps
-from limnet.fusion import Round
+from limnet.fusion import Round, expected_dice, tempered
 from limnet.law import Placed, clicks_of
 from limnet.lens import slice_of
 from limnet.memory import SliceMask
@@ -56,9 +57,10 @@ class Overview:
             return
         cube = self._cube(self.found, prompts)
         probability = self._probability(self.found, cube, prompts)
-        slices = self._followed(self.found, cube, probability)
+        slices, expected = self._followed(self.found, cube, probability)
         yield from (SliceMask(self.round.axis, index, mask) for index, mask in slices.items())
-        self.round = revise(self.round, self.task, slices)
+        quality = tempered(self.round.quality, expected)
+        self.round = replace(revise(self.round, self.task, slices), quality=quality)
 
     def _cube(self, found: Found, prompts: Iterable[Placed]) -> Cube:
         """Around the object and all clicks."""
@@ -81,35 +83,36 @@ class Overview:
         told = Prompts.none(1)
         for placed in prompts:
             planes = cube.planes_of(placed.axis, placed.index)
-            mask = (
-                cube.look_at_slice(found.slice_at(placed.axis, placed.index, self.volume.shape), placed.axis)
-                > 0.5
-            )
-            told.tell_slice(0, placed.axis, planes, mask)
+            mask = found.slice_at(placed.axis, placed.index, self.volume.shape)
+            told.tell_slice(0, placed.axis, planes, cube.look_at_slice(mask, placed.axis) > 0.5)
         for placed in prompts:
             for click in clicks_of(placed):
                 told.tell_click(0, cube.sample_of(click.index), click.positive)
         return told
 
-    def _followed(self, found: Found, cube: Cube, probability: Array) -> dict[int, Mask]:
-        """The slices (h, w) that change, by index along the round's axis; prompted slices stay."""
+    def _followed(self, found: Found, cube: Cube, probability: Array) -> tuple[dict[int, Mask], Array]:
+        """The slices (h, w) that change, by index along the round's axis; prompted slices stay.
+
+        And the Dice that it expects of all other slices then, (S,), NaN beyond the cube and of empty ones.
+        """
         axis, slices = self.round.axis, dict[int, Mask]()
+        expected = np.full(self.volume.shape[axis], np.nan, np.float32)
         (top, left), (bottom, right) = (in_plane(corner, axis) for corner in cube.box)
         for index in range(cube.box[0][axis], cube.box[1][axis]):
             if index in self.task.anchors:
                 continue
-            before, sure = (
-                found.slice_at(axis, index, self.volume.shape),
-                cube.slice_at(probability, axis, index),
-            )
+            before = found.slice_at(axis, index, self.volume.shape)
+            sure = cube.slice_at(probability, axis, index)
             after = before.copy()
             part = after[top:bottom, left:right]  # of `after`
             was = slice_of(self.task.mask, axis, index)[top:bottom, left:right] > 0
             part[...] = self._follow(part, sure, was)
             after = self.task.law.enforce(after, axis, index, self.round.lens.view)
+            if after.any():
+                expected[index] = expected_dice(after[top:bottom, left:right], sure)
             if not np.array_equal(before, after):
                 slices[index] = after
-        return slices
+        return slices, expected
 
     def _follow(self, mask: Mask, sure: Array, was: Mask) -> Mask:
         """A part of a slice after the overview; `was` is what it held before the round, all (h, w).

@@ -347,7 +347,7 @@ class Sweep:
         mask = task.law.enforce(before if verdict.keeps_previous else mask, axis, index, self.lens.view)
         quality = verdict.quality
         if probability is not None and not verdict.keeps_previous and mask.any():
-            quality *= expected_dice(probability)
+            quality *= expected_dice(probability > 0.5, probability)
         return Settled(index, mask, carried, verdict.keeps_previous, quality)
 
     def _outgrows(self, probability: Array) -> bool:

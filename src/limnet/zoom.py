@@ -75,7 +75,8 @@ def _score(looks: list[Look], number: int) -> float:
         return 0.0
     others = [other for n, other in enumerate(looks) if n != number]
     agreement = sorted((_iou(look.on_plane, other.on_plane) for other in others), reverse=True)
-    return expected_dice(look.probability) * (ALONE + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
+    expected = expected_dice(mask, look.probability)
+    return expected * (ALONE + sum(agreement[:NUM_WITNESSES]) / NUM_WITNESSES)
 
 
 def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
