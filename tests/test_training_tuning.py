@@ -98,7 +98,9 @@ def test_stages_that_do_not_fit_say_where(tmp_path: Path, text: str, message: st
 
 
 def test_the_shipped_recipe_for_fine_tuning_starts_from_the_shipped_weights_and_keeps_random_shapes() -> None:
-    for recipe in read_recipes(RECIPES / "finetune.toml"):
+    recipes = read_recipes(RECIPES / "finetune.toml")
+    assert [recipe.network for recipe in recipes] == ["interaction", "memory", "overview"]
+    for recipe in recipes:
         assert recipe.start == (SHIPPED,) and recipe.frozen
         assert recipe.data.shapes > 0
         assert max(recipe.data.weights.values()) <= 0.1 * recipe.data.default_weight
