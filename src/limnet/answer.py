@@ -35,6 +35,7 @@ Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 MANY = 32  # points of a slice from which on those that share a pixel of the view are seen as one
+SPARED = 1 / 3  # of a slice's mask that the network must keep, told of its middle, for the object to be there
 ROOM = 2.0  # side of a new view over the extent of what it must hold
 AREA_ROOM = 1.6  # the same for a box or a lasso, which end where the object ends
 SPARE = 2.5  # a view whose side is at most this many times an area's still shows it well
@@ -90,7 +91,12 @@ def answer(model: LimNet, question: Question) -> tuple[Mask, Lens]:
 
 
 def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
-    """What a click or a scribble makes of the slice."""
+    """What a click or a scribble makes of the slice.
+
+    One that takes away does not say where the object is, and alone it often makes the network leave too
+    little. So the network is asked once more, told that a pixel far off is object. If it then keeps a good
+    part of the mask, that is believed; if only a spot around there, the object has ended (decisions/0032).
+    """
     volume, axis, index, before = question.volume, question.axis, question.index, question.before
     touched = points_of(Placed(axis, question.prompt))
     points = question.law.points_on(axis, index)
@@ -107,9 +113,34 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
             break
         lens = lens_at(volume, axis, index, lens.view.grown(GROWTH))
     proposed = lens.view.paste(probability) > 0.5
+    middle = None if touched[0].positive else _far_middle(before, touched, lens.view.plane)
+    if middle is not None:
+        told = mirrored_probability(model, lens.view, image, [*seen, middle], previous, shown)
+        kept = lens.view.paste(told) > 0.5
+        if (kept & before).sum() > SPARED * before.sum():
+            proposed = kept
     if len(touched) == 1:
         return merge(before, proposed, touched[0]), lens
     return _merge_along(before, proposed, touched), lens
+
+
+def _far_middle(mask: Mask, touched: Sequence[PlaneClick], plane: Plane) -> PlaneClick | None:
+    """The middle of the half of a mask (h, w) that is farther from the points than the rest; None if empty."""
+    from scipy import ndimage  # slow to import; a first click never comes here
+
+    rows, columns = [point.row for point in touched], [point.column for point in touched]
+    seen = mask.copy()
+    seen[rows, columns] = True
+    (top, left), (bottom, right) = bounds(seen)
+    part = mask[top : bottom + 1, left : right + 1]
+    untouched = np.ones(part.shape, bool)
+    untouched[np.subtract(rows, top), np.subtract(columns, left)] = False
+    distance = ndimage.distance_transform_edt(untouched, sampling=plane.spacing_mm)
+    farther = part & (distance > np.median(distance[part])) if part.any() else part
+    if not farther.any():
+        return None
+    row, column = centre(farther)
+    return PlaneClick(top + row, left + column, True)
 
 
 def _first_mask(model: LimNet, look: Look, click: PlaneClick) -> Mask:
