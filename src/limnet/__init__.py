@@ -17,7 +17,7 @@ from limnet.prompt import Click
 from limnet.session import Session
 from limnet.volume import Volume, read_mask, read_volume, write_mask
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 __all__ = [
     "Click",

@@ -125,7 +125,7 @@ def _corrected(model: LimNet, question: Question) -> tuple[Mask, Lens]:
 
 
 def _far_middle(mask: Mask, touched: Sequence[PlaneClick], plane: Plane) -> PlaneClick | None:
-    """The middle of the half of a mask (h, w) that is farther from the points than the rest; None if empty."""
+    """The middle of that half of a mask (h, w) which is farther from the points; None where there is none."""
     from scipy import ndimage  # slow to import; a first click never comes here
 
     rows, columns = [point.row for point in touched], [point.column for point in touched]

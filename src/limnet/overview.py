@@ -36,7 +36,6 @@ Mask = NDArray[np.bool_]
 
 FIRST_SURE = 0.6  # P(object) above which a voxel becomes object in the first round; below one minus it none
 SURE = 0.85  # in later rounds, which correct a mask that somebody has looked at
-AWAY_SURE = 0.9  # in later rounds whose prompts only take away: most rounds that made masks worse did
 
 
 class Overview:
@@ -121,9 +120,9 @@ class Overview:
         Prompts that only take away add nothing to what was there, those that only add take nothing away
         from it (decisions/0027); what the round's own sweeps did may be undone.
         """
-        sign = self.task.sign if self.task.fusion else 0
-        least = FIRST_SURE if not self.task.rounds else AWAY_SURE if sign < 0 else SURE
+        least = SURE if self.task.rounds else FIRST_SURE
         followed: Mask = (mask & (sure >= 1 - least)) | (sure > least)
+        sign = self.task.sign if self.task.fusion else 0
         if sign < 0:
             return followed & (mask | was)
         return followed | (mask & was) if sign > 0 else followed
