@@ -55,9 +55,9 @@ def start(model: Path | None, threads: int, repeats: int) -> Facts:
 
 
 def click(model: Path | None, threads: int, repeats: int) -> Facts:
-    """From a click to its prompt mask: first of a session, second on the same slice, first after a round."""
+    """From a click to its prompt mask: a session's first, a second one there, first and negative after a round."""
     networks, volume = limnet.load_model(model, threads=threads), SMALL.volume()
-    first, second, later = [], [], []
+    first, second, later, negative = [], [], [], []
     i, j, k = SMALL.place(0.5)
     for _ in range(repeats + 1):
         session = limnet.Session(volume, networks)
@@ -65,6 +65,7 @@ def click(model: Path | None, threads: int, repeats: int) -> Facts:
         second.append(_milliseconds(lambda s=session: s.click((i + 5, j, k))))
         session.propagate()
         later.append(_milliseconds(lambda s=session: s.click(SMALL.place(0.15))))
+        negative.append(_milliseconds(lambda s=session: s.click(SMALL.place(0.7), positive=False)))
     size = networks.manifest.size
     image = np.random.default_rng(0).random((1, 1, 256, 256), np.float32)
     seeds = np.zeros((1, 256, 256), bool)
@@ -76,6 +77,7 @@ def click(model: Path | None, threads: int, repeats: int) -> Facts:
         "first_ms": median(first[1:]),
         "second_ms": median(second[1:]),
         "later_ms": median(later[1:]),
+        "negative_ms": median(negative[1:]),
         "geodesic_256_ms": median(geodesic[1:]),
         "num_runs": repeats,
     }
