@@ -55,7 +55,7 @@ def start(model: Path | None, threads: int, repeats: int) -> Facts:
 
 
 def click(model: Path | None, threads: int, repeats: int) -> Facts:
-    """From a click to its prompt mask: a session's first, a second one there, first and negative after a round."""
+    """From a click to its mask: the first of a session, a second there, first and negative after a round."""
     networks, volume = limnet.load_model(model, threads=threads), SMALL.volume()
     first, second, later, negative = [], [], [], []
     i, j, k = SMALL.place(0.5)
