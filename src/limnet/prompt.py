@@ -185,7 +185,7 @@ def centre(region: NDArray[np.bool_]) -> tuple[int, ...]:
     >>> centre(region)
     (2, 2)
     """
-    from scipy import ndimage  # slow to import, and asked for by evaluation alone
+    from scipy import ndimage  # slow to import
 
     distance = ndimage.distance_transform_edt(np.pad(region, 1))
     flat = int(np.argmax(distance))
