@@ -102,7 +102,7 @@ def test_the_shipped_memory_recipe_leads_somewhere_before_it_learns() -> None:
 def test_the_shipped_overview_recipe_learns_in_half_precision_and_keeps_a_mean() -> None:
     recipe = read_recipe(RECIPES / "overview.toml")
     assert recipe.bfloat16 and recipe.averaged > 0 and recipe.data.supervoxels > 0
-    assert len(recipe.rounds.before) == 5
+    assert sum(recipe.rounds.before) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("settings", [{"size": 32}, {"size": 100}, {"min_zoom": 1.0}, {"min_zoom": 6.0}])
