@@ -1,8 +1,8 @@
 """Another appearance: what a small random network makes of an image, so that few scanners look like many.
 
 Anatomy stays where it is; which tissue is bright, and how its texture looks, is drawn anew. Global intensity
-non-linear augmentation (Ouyang et al., arXiv:2111.12525), in which one network is drawn for each clip or cube. As
-it seldom changes which of three tissues is brightest, half of the images go through a curve with bends before.
+non-linear augmentation (Ouyang et al., arXiv:2111.12525), in which one network is drawn for each clip or cube.
+As it seldom changes which of three tissues is brightest, half of the images first go through a curve with bends.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Image = NDArray[np.float32]
 def another_appearance(image: Image, rng: Rng) -> Image:
     """An image (S, C, H, W) in [0, 1] through a random network, mixed with itself by a random share.
 
-    Every slice and every channel goes through the same network. The result has the same shape and range; a flat
-    image stays flat.
+    Every slice and every channel goes through the same network. The result has the same shape and range; a
+    flat image stays flat.
     """
     if rng.random() < BENT:
         image = _bent(image, rng)
