@@ -1,8 +1,8 @@
 """Another appearance: what a small random network makes of an image, so that few scanners look like many.
 
 Anatomy stays where it is; which tissue is bright, and how its texture looks, is drawn anew. Global intensity
-non-linear augmentation (Ouyang et al., arXiv:2111.12525), in which one network is drawn for each clip or cube.
-As it seldom changes which of three tissues is brightest, half of the images first go through a curve with bends.
+non-linear augmentation (Ouyang et al., arXiv:2111.12525), one network for all of a clip, a cube or a volume. As
+it seldom changes which of three tissues is brightest, half of the images first go through a curve with bends.
 """
 
 from __future__ import annotations
