@@ -16,13 +16,12 @@ from limnet.model import Judgement, LimNet, Reference
 
 torch = pytest.importorskip("torch")
 
-from limnet.training import recording
 from limnet.training.cases import TrainingCase, case_of
 from limnet.training.clips import ClipConfig
 from limnet.training.pair import PAIRS, Pair, read_pairs, varied, write_pairs
 from limnet.training.pairs import batch_stream
 from limnet.training.recipe import DataConfig, PairsConfig, Recipe
-from limnet.training.recording import NearestJudge, record_pairs, session_pairs
+from limnet.training.recording import NearestJudge, session_pairs
 from limnet.training.shapes import ShapeConfig
 from limnet.training.stream import ClipStream, CubeStream
 
@@ -173,37 +172,6 @@ def test_a_session_leaves_pairs_of_all_its_rounds() -> None:
         assert pair.nearness.shape == (2,) and 0 <= pair.nearness.min() <= pair.nearness.max() <= 1
     assert np.mean([(pair.masks[1] != pair.masks[2]).any() for pair in pairs]) > 0.5
     assert any(pair.masks[0].any() for pair in pairs)
-
-
-def test_a_session_may_be_recorded_on_another_appearance_of_the_same_anatomy() -> None:
-    changed = replace(RECIPE, clip=replace(RECIPE.clip, appearance=1.0), pairs=PairsConfig(rounds=1))
-    case, shown = ball_case(), set[bytes]()
-    for recipe in (RECIPE, changed, changed):
-        volume, truth = recording._around_object(
-            case, recipe.clip.appearance, np.random.default_rng(len(shown))
-        )
-        np.testing.assert_array_equal(truth, case.labels == 1)
-        assert volume.shape == case.labels.shape
-        shown.add(volume.array.tobytes())
-    assert len(shown) == 3
-    assert session_pairs(WilfulLimNet(), case, changed, np.random.default_rng(0))
-
-
-def test_sessions_on_supervoxels_need_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images without labels give rounds too, where the recipe wants supervoxels."""
-    pytest.importorskip("skimage")
-    monkeypatch.setattr(recording, "_model_of", lambda *_: WilfulLimNet())
-    image = np.kron(np.random.default_rng(0).random((4, 4, 3)), np.ones((9, 9, 6))).astype(np.float32)
-    unlabelled = case_of("grey", "grey", volume_of(image), np.zeros(image.shape, np.uint8), (1, 1, 1))
-    assert not unlabelled.objects
-    recipe = replace(
-        RECIPE,
-        data=DataConfig(shapes=0.0, supervoxels=1.0, bank=3),
-        pairs=PairsConfig(rounds=2, slices=4, minutes=0.02),
-    )
-    spent = list(record_pairs(recipe, [unlabelled], tmp_path, tmp_path))
-    assert spent and max(spent) < 0.02
-    assert any(pair.masks[0].any() for pair in read_pairs(tmp_path / PAIRS))
 
 
 @pytest.mark.parametrize("recorded", [False, True])

@@ -135,8 +135,9 @@ class Train:
 
         start = self.recipe.parent
         if recipe.needs_rounds and not (place / PAIRS).exists():
+            labelled = [case for case in cases if case.objects]
             with progress_bar("recording rounds", total=recipe.pairs.minutes) as (bar, task):
-                for spent in record_pairs(recipe, cases, place, start):
+                for spent in record_pairs(recipe, labelled, place, start):
                     bar.update(task, completed=spent)
         run = fit(recipe, cases, place, minutes, resume, start, self.workers, shards, device)
         pace = ""

@@ -18,7 +18,6 @@ from scipy import ndimage
 from limnet.errors import ConfigError
 from limnet.prompt import centre
 from limnet.tone import Tone
-from limnet.training.appearance import another_appearance
 from limnet.training.cases import TrainingCase, TrainingObject
 
 Rng = np.random.Generator
@@ -41,7 +40,6 @@ class ClipConfig:
     overflow: float = 0.15  # share of clips whose object is larger than the view: then it fills the view
     any_zoom: float = 0.0  # share of clips around a point of the object at any zoom, as a first click looks
     synthetic: float = 0.15  # made-up intensities although the case has an image
-    appearance: float = 0.0  # share of clips that a random network gives another appearance
     ended: float = 0.0  # share of clips whose last slice lies beyond the object's end
     union: float = 0.1  # the target is a union of two neighbouring labels
     colour: float = 0.1  # a grey clip is coloured
@@ -82,7 +80,7 @@ def sample_clip(case: TrainingCase, config: ClipConfig, rng: Rng) -> Clip | None
     image = _image(case, axis, slices, box, planes, labels, grid, config, rng)  # (S, C, H, W)
     if config.coarse > 0 and rng.random() < config.coarse:
         image = _coarse(image, rng)
-    image = vary(image, rng, config.appearance)
+    image = vary(image, rng)
     image = Tone.of(image[..., inside])(image) * inside
     return Clip(_three_channels(image, config.colour, rng), truth.astype(np.float32))
 
@@ -279,15 +277,10 @@ def texture(shape: tuple[int, ...], rng: Rng) -> Image:
     return total / max(1e-3, float(total.std()))
 
 
-def vary(image: Image, rng: Rng, appearance: float = 0.0) -> Image:
-    """Scanner and display: contrast curve, bias field, blur, ringing, noise, saturation; (S, C, H, W).
-
-    Before all that, a share `appearance` of the images gets another one.
-    """
+def vary(image: Image, rng: Rng) -> Image:
+    """Scanner and display: contrast curve, bias field, blur, ringing, noise, saturation; (S, C, H, W)."""
     low, high = float(image.min()), float(image.max())
     image = (image - low) / max(high - low, 1e-6)
-    if appearance > 0 and rng.random() < appearance:
-        image = another_appearance(image, rng)
     if rng.random() < 0.5:
         image = image ** np.float32(np.exp(rng.normal(0, 0.35)))
     if rng.random() < 0.1:

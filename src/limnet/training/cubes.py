@@ -43,7 +43,6 @@ class CubeConfig:
     overflow: float = 0.08  # share of cubes that are smaller than their object
     off_centre: float = 0.35  # standard deviation of where the object lies, of the room that it has
     synthetic: float = 0.15  # made-up intensities although the case has an image
-    appearance: float = 0.0  # share of cubes that a random network gives another appearance
     union: float = 0.1  # the target is a union of two neighbouring labels
     rotated: float = 0.5  # share of the cubes of even grids that are turned by small angles as well
     min_samples: int = 40  # of the target in the cube
@@ -82,7 +81,7 @@ def sample_cube(case: TrainingCase, config: CubeConfig, rng: Rng) -> CubeSample 
     truth = (sampling.look(member) > 0.5) & sampling.inside
     if truth.sum() < config.min_samples:
         return None
-    image = vary(_image(case, labels, sampling, config, rng)[:, None], rng, config.appearance)[:, 0]
+    image = vary(_image(case, labels, sampling, config, rng)[:, None], rng)[:, 0]
     image = Tone.of(image[sampling.inside])(image) * sampling.inside
     thick = int(np.argmax(spacing[order]))
     axis = thick if not is_even and rng.random() < ALONG_THICKNESS else int(rng.integers(3))

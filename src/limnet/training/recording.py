@@ -25,7 +25,6 @@ from limnet.networks.interaction import InteractionNetwork
 from limnet.networks.memory import MemoryNetwork
 from limnet.prompt import Click, centre
 from limnet.session import Session
-from limnet.training.appearance import another_appearance
 from limnet.training.build import exported_networks, is_exported, load_network
 from limnet.training.cases import TrainingCase
 from limnet.training.clicking import error_click
@@ -34,7 +33,6 @@ from limnet.training.pair import HELD_OUT_PAIRS, PAIRS, Pair, write_pairs
 from limnet.training.recipe import Recipe
 from limnet.training.shapes import ShapeFactory
 from limnet.training.stream import SHAPES, is_held_out, shape_case
-from limnet.training.supervoxels import SUPERVOXELS, supervoxel_case
 from limnet.volume import Volume
 
 MAX_SLICES = 64  # of a case around the object; longer ones are cut before a session runs
@@ -87,24 +85,15 @@ def record_pairs(
     rng = np.random.default_rng(recipe.seed)
     model = _model_of(recipe, start_folder)
     factory = ShapeFactory(recipe.shapes, recipe.seed)
-    labelled, images = ([c for c in cases if c.objects], [c for c in cases if c.image is not None])
-    by_group = {case.group: [other for other in labelled if other.group == case.group] for case in labelled}
+    by_group = {case.group: [other for other in cases if other.group == case.group] for case in cases}
     weights = {group: recipe.data.weights.get(group, recipe.data.default_weight) for group in by_group}
     weights[SHAPES] = recipe.data.shapes
-    weights[SUPERVOXELS] = recipe.data.supervoxels if images else 0.0
     groups, shares = list(weights), np.array(list(weights.values()))
     kept: dict[bool, list[Pair]] = {True: [], False: []}
     began = time.monotonic()
     while (spent := (time.monotonic() - began) / 60) < recipe.pairs.minutes:
         group = groups[int(rng.choice(len(groups), p=shares / shares.sum()))]
-        if group == SHAPES:
-            case = shape_case(factory, rng)
-        elif group == SUPERVOXELS:
-            case = supervoxel_case(images, rng)
-        else:
-            case = _drawn(by_group[group], rng)
-        if not case.objects:
-            continue
+        case = shape_case(factory, rng) if group == SHAPES else _drawn(by_group[group], rng)
         kept[is_held_out(case, recipe.data)] += session_pairs(model, case, recipe, rng)
         yield spent
     if not kept[False]:
@@ -129,7 +118,7 @@ def session_pairs(model: LimNet, case: TrainingCase, recipe: Recipe, rng: np.ran
     """
     judge = NearestJudge(rng, recipe.pairs.contrary)
     model.judge = judge.judge  # type: ignore[method-assign]  # the networks are the recorder's own
-    volume, truth = _around_object(case, recipe.clip.appearance, rng)
+    volume, truth = _around_object(case, rng)
     # Slices are judged in the order in which they come: along one axis alone, and once.
     session = Session(volume, model, crossing=False, overview=False)
     axis, mask, pairs = session.axis, np.zeros(truth.shape, np.uint8), list[Pair]()
@@ -171,13 +160,10 @@ def _model_of(recipe: Recipe, start_folder: Path) -> LimNet:
         return LimNet(Path(place), threads=1)
 
 
-def _around_object(
-    case: TrainingCase, appearance: float, rng: np.random.Generator
-) -> tuple[Volume, NDArray[np.bool_]]:
+def _around_object(case: TrainingCase, rng: np.random.Generator) -> tuple[Volume, NDArray[np.bool_]]:
     """A case's volume and the truth of a random object of it, cut along the sweep axis to MAX_SLICES.
 
-    A label map alone gets made-up intensities; a share `appearance` of grey images is given another one, so
-    that the networks meet what they were not trained on.
+    A label map alone gets made-up intensities.
     """
     target = case.objects[int(rng.integers(len(case.objects)))]
     affine = np.diag([*case.spacing, 1.0])
@@ -189,9 +175,6 @@ def _around_object(
     if case.image is None:
         return Volume(made_up_image(labels, target.label, rng), affine), labels == target.label
     image = case.image[cut].astype(np.float32)
-    if image.ndim == 3 and rng.random() < appearance:
-        planes = another_appearance(np.moveaxis(image, axis, 0)[:, None], rng)[:, 0]  # (S, h, w)
-        image = np.moveaxis(planes, 0, axis)
     array = (image * 255).astype(np.uint8) if image.ndim == 4 else image
     return Volume(array, affine), labels == target.label
 
