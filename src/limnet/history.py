@@ -16,7 +16,7 @@ from limnet.fusion import Change, Round
 from limnet.interaction import bounds
 from limnet.law import Placed
 from limnet.lens import Lens, slice_of
-from limnet.prompt import Prompt, Voxel, slice_index, voxel_of
+from limnet.prompt import Painted, Prompt, Voxel, in_plane, slice_index, voxel_of
 
 Mask = NDArray[np.bool_]
 
@@ -118,6 +118,30 @@ class History:
         """Every prompt of the rounds, in order."""
         return [Placed(done.axis, prompt) for done in self.rounds for prompt in done.prompts]
 
+    def prompted_along(self, axis: int) -> set[int]:
+        """Slices prompted in the rounds along an axis."""
+        return {placed.index for placed in self.done() if placed.axis == axis}
+
+    def carried_along(self, axis: int) -> NDArray[np.int16]:
+        """Slices between each slice's mask and its prompt, (S,), by the last round along an axis."""
+        along = [done for done in self.rounds if done.axis == axis]
+        return along[-1].carried if along else np.full(self.shape[axis], -1, np.int16)
+
+    def occupied(self, axis: int) -> Mask:
+        """Where the object is on any slice along `axis`, pending prompts included: (h, w)."""
+        occupied = np.zeros(in_plane(self.shape, axis), bool)
+        extent = self.extent()
+        if extent is not None:  # not of the whole mask: a copy costs 10 ms for 8.5 million voxels
+            low, high = extent
+            rows, columns = (slice(a, b) for n, (a, b) in enumerate(zip(low, high, strict=True)) if n != axis)
+            occupied[rows, columns] = self.part(low, high).any(axis)
+        return occupied
+
+    def lens(self) -> Lens | None:
+        """The lens last in use to see an object, of pending prompts and rounds; None when there is none."""
+        everything: tuple[Round | Prompted, ...] = (*self.rounds, *self.pending)
+        return next((done.lens for done in reversed(everything) if _shows(done)), None)
+
     def _move(self, deed: Deed) -> None:
         """What a deed makes of the tuples."""
         if isinstance(deed, Prompted):
@@ -166,6 +190,13 @@ def num_shared(first: Sequence[object], second: Sequence[object]) -> int:
     """How many items two sequences have in common at their start."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((n for n, (a, b) in pairs if a is not b), min(len(first), len(second)))
+
+
+def _shows(done: Round | Prompted) -> bool:
+    """Whether a lens was chosen to show an object: not for a slice painted empty, or for no mask at all."""
+    if isinstance(done, Prompted):
+        return not isinstance(done.prompt, Painted) or bool(done.mask.any())
+    return bool(done.prompts) or not done.lens.view.is_whole
 
 
 def box_of(prompted: Prompted) -> tuple[Voxel, Voxel]:

@@ -162,7 +162,7 @@ class Session:
         if not self.rounds:
             return None
         quality, axis = self.quality, self.rounds[-1].axis
-        quality[sorted(self._prompted_along(axis))] = np.nan
+        quality[sorted(self.history.prompted_along(axis))] = np.nan
         return None if np.isnan(quality).all() else int(np.nanargmin(quality))
 
     # What the user says
@@ -373,7 +373,7 @@ class Session:
             before=self.slice_mask(placed.index, axis),
             law=Law([*self.history.placed(), placed], self.volume.shape),
             lens=lens if lens is not None and lens.axis == axis else None,
-            occupied=lambda: self._occupied(axis),
+            occupied=lambda: self.history.occupied(axis),
             neighbour=self._neighbour(placed.index, axis),
         )
         mask, lens = answer(self.model, question)
@@ -382,18 +382,8 @@ class Session:
 
     def _neighbour(self, index: int, axis: int) -> Neighbour | None:
         """The nearest other prompted slice along an axis that holds the object."""
-        prompted = self._prompted_along(axis) | {p.slice_index for p in self.history.pending}
+        prompted = self.history.prompted_along(axis) | {p.slice_index for p in self.history.pending}
         return nearest(prompted, index, partial(self.slice_mask, axis=axis))
-
-    def _occupied(self, axis: int) -> Mask:
-        """Where the object is on any slice along `axis`: (h, w)."""
-        occupied = np.zeros(plane_of(self.volume, axis).shape, bool)
-        extent = self.history.extent()
-        if extent is not None:  # not of the whole mask: a copy costs 10 ms for 8.5 million voxels
-            low, high = extent
-            rows, columns = (slice(a, b) for n, (a, b) in enumerate(zip(low, high, strict=True)) if n != axis)
-            occupied[rows, columns] = self.history.part(low, high).any(axis)
-        return occupied
 
     def forget_slices(self) -> None:
         """Let go of what is kept of slices; the next sweep encodes them again. Changes no mask."""
@@ -417,29 +407,17 @@ class Session:
             given=self.pending,
             law=Law(self.history.placed(), self.volume.shape),
             prompts=masks,
-            anchors=frozenset(self._prompted_along(self.axis) | masks.keys()),
-            carried=self._carried(self.axis),
+            anchors=frozenset(self.history.prompted_along(self.axis) | masks.keys()),
+            carried=self.history.carried_along(self.axis),
             fusion=self.fusion,
             memory=self.memory,
             sign=sign_of(self.pending) if self.rounds else 0,
         )
 
-    def _carried(self, axis: int) -> NDArray[np.int16]:
-        """Slices between each slice's mask and its prompt, (S,), by the last round along an axis."""
-        along = [done for done in self.rounds if done.axis == axis]
-        return along[-1].carried if along else np.full(self.volume.shape[axis], -1, np.int16)
-
-    def _prompted_along(self, axis: int) -> set[int]:
-        """Slices prompted in the rounds along an axis."""
-        along = (done for done in self.rounds if done.axis == axis)
-        return {Placed(axis, prompt).index for done in along for prompt in done.prompts}
-
     def _current_lens(self) -> Lens | None:
         """The lens last in use, unless it was made for other networks, or for a slice without object."""
-        everything: tuple[Round | Prompted, ...] = (*self.rounds, *self.history.pending)
-        done = next((done for done in reversed(everything) if _shows(done)), None)
-        fits = done is not None and done.lens.view.size == self.model.manifest.size
-        return done.lens if done is not None and fits else None
+        lens = self.history.lens()
+        return lens if lens is not None and lens.view.size == self.model.manifest.size else None
 
     def _lens_over(self, mask: Mask, axis: int) -> Lens:
         """A lens that shows all of a mask (I, J, K)."""
@@ -472,10 +450,3 @@ class Session:
                 f" prompting along axis {axis}"
             )
         return axis
-
-
-def _shows(done: Round | Prompted) -> bool:
-    """Whether a lens was chosen to show an object: not for a slice painted empty, or for no mask at all."""
-    if isinstance(done, Prompted):
-        return not isinstance(done.prompt, Painted) or bool(done.mask.any())
-    return bool(done.prompts) or not done.lens.view.is_whole
