@@ -137,7 +137,7 @@ class History:
             occupied[rows, columns] = self.part(low, high).any(axis)
         return occupied
 
-    def lens(self) -> Lens | None:
+    def last_lens(self) -> Lens | None:
         """The lens last in use to see an object, of pending prompts and rounds; None when there is none."""
         everything: tuple[Round | Prompted, ...] = (*self.rounds, *self.pending)
         return next((done.lens for done in reversed(everything) if _shows(done)), None)

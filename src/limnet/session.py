@@ -416,7 +416,7 @@ class Session:
 
     def _current_lens(self) -> Lens | None:
         """The lens last in use, unless it was made for other networks, or for a slice without object."""
-        lens = self.history.lens()
+        lens = self.history.last_lens()
         return lens if lens is not None and lens.view.size == self.model.manifest.size else None
 
     def _lens_over(self, mask: Mask, axis: int) -> Lens:

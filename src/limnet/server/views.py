@@ -116,12 +116,11 @@ def rounds_out(session: Session) -> list[RoundOut]:
 def quality_out(session: Session) -> QualityOut:
     """The quality curve along the last round's axis."""
     axis = session.rounds[-1].axis if session.rounds else session.axis
-    prompted = {index for done in session.rounds if done.axis == axis for index in _indices(done)}
     return QualityOut(
         axis=axis,
         quality=[number_or_none(float(q)) for q in session.quality],
         suggested=session.suggest_slice(),
-        prompted=sorted(prompted),
+        prompted=sorted(session.history.prompted_along(axis)),
     )
 
 
@@ -136,16 +135,10 @@ def number_or_none(number: float) -> float | None:
 
 def centre_slice(done: Round) -> int:
     """The slice that shows what a round did: where the last prompt was, else the middle of the change."""
-    indices = _indices(done)
-    if indices:
-        return indices[-1]
+    if done.prompts:
+        return slice_index(done.prompts[-1], done.axis)
     low, high = (voxel_of(corner) for corner in done.change.box)
     return (low[done.axis] + max(low[done.axis], high[done.axis] - 1)) // 2
-
-
-def _indices(done: Round) -> list[int]:
-    """The prompted slices of a round, in order."""
-    return [slice_index(prompt, done.axis) for prompt in done.prompts]
 
 
 def _counted(provenance: int) -> int:
